@@ -1,0 +1,54 @@
+"""What goes wrong because of the input, in one line that says what, where and how to mend it.
+
+The command line prints a `LensbenchError` as one line and exits with 2; anything else that escapes is our bug
+and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class LensbenchError(Exception):
+    """A user's mistake or an unfit input: one clear line, exit code 2."""
+
+
+class SourceError(LensbenchError):
+    """Bytes that could not be fetched, or are not the bytes that were published."""
+
+
+class ArchiveError(LensbenchError):
+    """An archive that is damaged, hostile or not laid out as its publisher does."""
+
+
+class DatasetError(LensbenchError):
+    """A dataset, version, config or split that does not exist, or is not what its registry entry says."""
+
+
+class BenchmarkError(LensbenchError):
+    """A benchmark specification that is unknown or not valid."""
+
+
+class ModelError(LensbenchError):
+    """A model or prediction file that does not fit the benchmark's contract."""
+
+
+class RecordError(LensbenchError):
+    """A result record that is damaged or does not belong where it was put."""
+
+
+class LensbenchWarning(UserWarning):
+    """Something true and worth knowing that does not stop the work."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The tail of an error about an unknown name: ``; did you mean 'x'? known: x, y``.
+
+    >>> nearest("lifewatch", ["lifewatch_flowcam", "raw_drone"])
+    "; did you mean 'lifewatch_flowcam'? known: lifewatch_flowcam, raw_drone"
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    return f"{hint} known: {', '.join(names) or 'none'}"
