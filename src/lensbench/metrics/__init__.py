@@ -1,0 +1,29 @@
+"""Metrics: per-sample rows, values reduced from them, and intervals.
+
+`score` computes named metrics with their intervals; `METRICS` lists them; `per_class`, `confusion` and
+`unsupported` are what a board shows beside them. A new metric passes
+`lensbench.metrics.conformance.check_metric`.
+"""
+
+from lensbench.metrics.base import Additive, ClassInfo, Metric, Prediction, Rows, Truth
+from lensbench.metrics.classes import ClassScore, confusion, per_class, unsupported
+from lensbench.metrics.classification import ranking_rows
+from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, score
+
+__all__ = [
+    "METRICS",
+    "Additive",
+    "ClassInfo",
+    "ClassScore",
+    "Metric",
+    "MetricValue",
+    "Prediction",
+    "Rows",
+    "Truth",
+    "confusion",
+    "get_metric",
+    "per_class",
+    "ranking_rows",
+    "score",
+    "unsupported",
+]

@@ -1,0 +1,292 @@
+"""The conformance suite every metric passes, ours and third parties', as scikit-learn has for estimators.
+
+    from lensbench.metrics.conformance import check_metric
+    check_metric(my_metric, oracle=my_slow_reference)
+
+`check_metric` draws its own inputs and runs every check; `check_metric_on` runs those that hold for any input
+on one you bring. A failure is a `MetricCheckError`, which names the metric, the check and what was expected.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.metrics.base import (
+    ClassInfo,
+    Metric,
+    Prediction,
+    Rows,
+    Truth,
+    concatenated,
+    filtered,
+    leave_one_out,
+    leave_one_out_by_rows,
+    n_rows,
+)
+
+TOLERANCE = 1e-9
+"""Largest difference, relative above 1 and absolute below, between two ways of computing the same value."""
+
+_BOUNDS = {"unit": (0.0, 1.0), "positive": (0.0, math.inf), "real": (-math.inf, math.inf)}
+
+SIZES = (1, 2, 3, 20, 300, 1800)
+
+
+class MetricCheckError(AssertionError):
+    """A metric does not keep what its declaration promises."""
+
+
+class Samples(Protocol):
+    """Truth or prediction of some samples, of which a part can be taken."""
+
+    def __len__(self) -> int: ...
+
+    def take(self, rows: NDArray[np.intp], /) -> Self: ...  # noqa: D102  # said by the class
+
+
+Oracle = Callable[[Any, Any], float | None]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """Where the suite's inputs come from.
+
+    Args:
+        draw: (generator, n) -> truth and prediction of n samples, as awkward as the format allows.
+        one_class: the same with a single true class.
+        right, wrong: truth -> the best and the worst prediction there is.
+    """
+
+    draw: Callable[[np.random.Generator, int], tuple[Any, Any]]
+    one_class: Callable[[np.random.Generator, int], tuple[Any, Any]]
+    right: Callable[[Any], Any]
+    wrong: Callable[[Any], Any]
+
+
+def draw_classification(rng: np.random.Generator, n: int) -> tuple[Truth, Prediction]:
+    """Classes without samples, all four kinds of prediction, ties, -inf and missing answers."""
+    n_classes = int(rng.integers(2, 12))
+    weights = rng.dirichlet(np.full(n_classes, 0.5))
+    label = rng.choice(n_classes, size=n, p=weights).astype(np.int32)
+    return _truth(label, n_classes), _draw_prediction(rng, label, n_classes)
+
+
+def draw_one_class(rng: np.random.Generator, n: int) -> tuple[Truth, Prediction]:
+    """As `draw_classification`, with one true class among several."""
+    n_classes = int(rng.integers(2, 12))
+    label = np.full(n, rng.integers(n_classes), dtype=np.int32)
+    return _truth(label, n_classes), _draw_prediction(rng, label, n_classes)
+
+
+def _truth(label: NDArray[np.int32], n_classes: int) -> Truth:
+    names = tuple(f"class {c}" for c in range(n_classes))
+    taxon = tuple(f"taxon {c % 3}" for c in range(n_classes))
+    return Truth(label, names, ClassInfo(names, taxon, tuple(c % 4 != 1 for c in range(n_classes))))
+
+
+def _draw_prediction(rng: np.random.Generator, label: NDArray[np.int32], n_classes: int) -> Prediction:
+    n = len(label)
+    kind = rng.choice(["logits", "logits", "probabilities", "labels", "topk"])
+    if kind == "logits":
+        scores = rng.normal(size=(n, n_classes)) * 3
+        scores[np.arange(n), label] += 2
+        if rng.random() < 0.5:
+            scores = np.round(scores)  # ties
+            scores[:, :-1][rng.random((n, n_classes - 1)) < 0.1] = -np.inf
+        return Prediction(scores.astype(np.float32), "logits")
+    if kind == "probabilities":
+        counts = rng.integers(0, 4, size=(n, n_classes)) + np.eye(n_classes, dtype=int)[label]
+        return Prediction((counts / counts.sum(axis=1, keepdims=True)).astype(np.float32), "probabilities")
+    order = rng.permuted(np.tile(np.arange(n_classes, dtype=np.int32), (n, 1)), axis=1)
+    easy = rng.random(n) < 0.6
+    order[easy, 0] = label[easy]
+    order[rng.random((n, n_classes)) < 0.05] = -1
+    if kind == "labels":
+        return Prediction(None, "labels", order[:, :1])
+    return Prediction(None, "topk", order[:, : int(rng.integers(1, n_classes + 1))])
+
+
+def _certain(truth: Truth, shift: int) -> Prediction:
+    n_classes = len(truth.classes)
+    return Prediction(np.eye(n_classes, dtype=np.float32)[(truth.label + shift) % n_classes], "probabilities")
+
+
+CLASSIFICATION = Maker(
+    draw=draw_classification,
+    one_class=draw_one_class,
+    right=lambda truth: _certain(truth, 0),
+    wrong=lambda truth: _certain(truth, 1),
+)
+
+
+def check_metric(
+    metric: Metric,
+    *,
+    oracle: Oracle | None = None,
+    make: Maker = CLASSIFICATION,
+    seeds: Iterable[int] = range(2),
+) -> None:
+    """Run every check on inputs drawn by ``make``.
+
+    Args:
+        metric: the metric.
+        oracle: a slow and obvious (truth, prediction) -> value, written apart from the metric.
+        make: draws inputs; the default makes classification's.
+        seeds: one round of inputs each.
+
+    Raises:
+        MetricCheckError: the first check that fails.
+    """
+    _check_declaration(metric)
+    computed = 0
+    for seed in seeds:
+        rng = np.random.default_rng(seed)
+        for n in SIZES:
+            for draw in (make.draw, make.one_class):
+                truth, prediction = draw(rng, n)
+                computed += check_metric_on(metric, truth, prediction, oracle=oracle) is not None
+                _check_direction(metric, truth, prediction, make)
+    _require(computed > 0, metric, "computed", "no input drawn gave a value: draw some where it is defined")
+
+
+def check_metric_on(
+    metric: Metric, truth: Any, prediction: Any, *, oracle: Oracle | None = None
+) -> float | None:
+    """Run the checks that hold for any input on this one; nothing where the metric ``lacks`` something in it.
+
+    Returns:
+        The metric's value.
+
+    Raises:
+        MetricCheckError: the first check that fails.
+    """
+    if metric.lacks(truth, prediction):
+        return None
+    before = _frozen(truth), _frozen(prediction)
+    rows = metric.per_sample(truth, prediction)
+    value = _check_value(metric, rows, len(truth))
+    unchanged = before == (_frozen(truth), _frozen(prediction))
+    _require(unchanged, metric, "pure", "per_sample or reduce wrote into its inputs")
+    _check_rows(metric, truth, prediction, rows)
+    _check_empty(metric, truth, prediction)
+    _check_permutation(metric, rows, value)
+    _check_leave_one_out(metric, rows)
+    if oracle is not None:
+        expected = oracle(truth, prediction)
+        _require(_close(value, expected), metric, "oracle", f"the oracle says {expected}, the metric {value}")
+    return value
+
+
+def _require(holds: bool, metric: Metric, check: str, what: str) -> None:
+    if not holds:
+        raise MetricCheckError(f"metric {metric.id!r} fails check {check!r}: {what}")
+
+
+def _check_declaration(metric: Metric) -> None:
+    for name in ("id", "title", "formula", "source"):
+        _require(bool(getattr(metric, name).strip()), metric, "declaration", f"{name} is empty")
+    _require(metric.version >= 1, metric, "declaration", f"version is {metric.version}, the first is 1")
+    known = metric.direction in ("higher", "lower")
+    _require(known, metric, "declaration", f"direction is higher or lower, not {metric.direction!r}")
+    _require(metric.scale in _BOUNDS, metric, "declaration", f"scale is one of {', '.join(_BOUNDS)}")
+
+
+def _check_value(metric: Metric, rows: Rows, n: int) -> float | None:
+    for name, column in rows.items():
+        _require(len(column) == n, metric, "rows", f"column {name!r} has {len(column)} rows for {n} samples")
+    value = metric.reduce(rows)
+    if value is None:
+        return None
+    _require(isinstance(value, float), metric, "value", f"a float or None, not {type(value).__name__}")
+    _require(math.isfinite(value), metric, "value", f"finite, or None where undefined, not {value}")
+    least, most = _BOUNDS[metric.scale]
+    _require(least <= value <= most, metric, "bounds", f"{value} is outside the scale {metric.scale!r}")
+    return value
+
+
+def _check_rows(metric: Metric, truth: Samples, prediction: Samples, rows: Rows) -> None:
+    """Rows of a part are the same bits as that part of the rows: then shards merge exactly."""
+
+    def part(index: NDArray[np.intp]) -> Rows:
+        return metric.per_sample(truth.take(index), prediction.take(index))
+
+    n = len(truth)
+    order = np.random.default_rng(n).permutation(n)
+    same = _same_rows(part(order), filtered(rows, order))
+    _require(same, metric, "aligned", "a row depends on other samples")
+    cuts = np.split(np.arange(n), [n // 3, n // 3 + 1])
+    merged = concatenated([part(cut) for cut in cuts])
+    _require(_same_rows(merged, rows), metric, "merge", "rows of shards are not the rows of the whole")
+    same = metric.reduce(merged) == metric.reduce(rows)
+    _require(same, metric, "merge", "the value of merged shards differs from that of the whole")
+
+
+def _check_empty(metric: Metric, truth: Samples, prediction: Samples) -> None:
+    none = np.arange(0)
+    value = metric.reduce(metric.per_sample(truth.take(none), prediction.take(none)))
+    _require(value is None, metric, "empty", f"no sample gives None, not {value}")
+
+
+def _check_permutation(metric: Metric, rows: Rows, value: float | None) -> None:
+    n = n_rows(rows)
+    for order in (np.arange(n)[::-1], np.random.default_rng(n + 1).permutation(n)):
+        other = metric.reduce(filtered(rows, order))
+        same = _close(value, other)
+        _require(same, metric, "permutation", f"{value} becomes {other} in another order of samples")
+
+
+def _check_leave_one_out(metric: Metric, rows: Rows) -> None:
+    """Leaving groups out by sums agrees with reducing the other rows anew, group by group."""
+    if metric.additive is None:
+        return
+    group = np.random.default_rng(7).integers(0, 6, size=n_rows(rows))
+    fast = leave_one_out(metric, rows, group)
+    over = np.ones(len(group), dtype=bool) if metric.keep is None else metric.keep(rows)
+    names, index = np.unique(group[over], return_inverse=True)
+    slow = leave_one_out_by_rows(metric, filtered(rows, over), index, len(names))
+    same = fast.shape == slow.shape and np.allclose(
+        fast, slow, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+    )
+    _require(same, metric, "leave one out", f"by sums {fast.tolist()}, by rows {slow.tolist()}")
+
+
+def _check_direction(metric: Metric, truth: Any, prediction: Any, make: Maker) -> None:
+    """Nothing is better than the right prediction, nothing worse than the wrong one."""
+    right, wrong = make.right(truth), make.wrong(truth)
+    if metric.lacks(truth, right) or metric.lacks(truth, wrong):
+        return
+    best, worst = check_metric_on(metric, truth, right), check_metric_on(metric, truth, wrong)
+    if best is None or worst is None:
+        _require(best is worst, metric, "direction", f"all right gives {best}, all wrong {worst}")
+        return
+    sign = 1 if metric.direction == "higher" else -1
+    _require(sign * (best - worst) >= 0, metric, "direction", f"all right gives {best}, all wrong {worst}")
+    if not metric.lacks(truth, prediction):
+        value = metric.reduce(metric.per_sample(truth, prediction))
+        better = value is not None and sign * (value - best) > TOLERANCE
+        _require(not better, metric, "direction", f"all right gives {best}, another prediction {value}")
+
+
+def _close(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+
+
+def _same_rows(a: Rows, b: Rows) -> bool:
+    return a.keys() == b.keys() and all(
+        a[name].dtype == b[name].dtype
+        and a[name].shape == b[name].shape
+        and a[name].tobytes() == b[name].tobytes()
+        for name in a
+    )
+
+
+def _frozen(samples: Any) -> list[bytes]:
+    return [array.tobytes() for array in vars(samples).values() if isinstance(array, np.ndarray)]

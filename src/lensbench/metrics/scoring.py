@@ -1,0 +1,93 @@
+"""From truth and prediction to values with intervals: the one entry point that evaluation calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.errors import BenchmarkError, nearest
+from lensbench.metrics.base import ClassInfo, Metric, Prediction, Rows, Truth, leave_one_out
+from lensbench.metrics.calibration import CALIBRATION_METRICS
+from lensbench.metrics.classification import RANKING_METRICS
+from lensbench.stats import jackknife
+
+METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS)}
+"""Every metric by id."""
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """A value and its 95 % interval. What could not be computed is None, and ``reason`` says why; it is never
+    0."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str
+    groups: int
+    reason: str | None = None
+
+
+def get_metric(metric_id: str) -> Metric:
+    """The metric of that id.
+
+    Raises:
+        BenchmarkError: there is none; the message names the nearest.
+    """
+    try:
+        return METRICS[metric_id]
+    except KeyError:
+        raise BenchmarkError(f"unknown metric {metric_id!r}{nearest(metric_id, METRICS)}") from None
+
+
+def score(
+    truth: Truth,
+    prediction: Prediction,
+    metric_ids: Iterable[str],
+    clusters: NDArray[np.integer[Any]],
+    class_info: ClassInfo | None = None,
+) -> dict[str, MetricValue]:
+    """Each metric's value with its interval, in the order asked for.
+
+    Args:
+        truth: the evaluated samples, sorted by id: float sums are taken in this order, so that any sharding
+            that is merged and sorted gives the same bits.
+        prediction: aligned with it row by row.
+        metric_ids: which metrics.
+        clusters: (n,) whole numbers, equal for samples of one group; the intervals leave these groups out in
+            turn.
+        class_info: attributes of the classes, for the plankton and coarse-taxon scores.
+
+    Raises:
+        BenchmarkError: an unknown metric, or ``class_info`` of other classes.
+        ModelError: a prediction that does not fit the truth.
+    """
+    if class_info is not None:
+        truth = replace(truth, info=class_info)
+    if clusters.shape != (len(truth),):
+        raise BenchmarkError(
+            f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}"
+        )
+    computed: dict[Callable[[Any, Any], Rows], Rows] = {}
+    values = {}
+    for metric in map(get_metric, metric_ids):
+        if reason := metric.lacks(truth, prediction):
+            values[metric.id] = MetricValue(None, None, None, "none", 0, reason)
+            continue
+        if metric.per_sample not in computed:
+            computed[metric.per_sample] = metric.per_sample(truth, prediction)
+        values[metric.id] = with_interval(metric, computed[metric.per_sample], clusters)
+    return values
+
+
+def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]) -> MetricValue:
+    """The value of the rows, with the interval of leaving out one cluster at a time."""
+    value = metric.reduce(rows)
+    if value is None:
+        return MetricValue(None, None, None, "none", 0, "no evaluated sample that it is over")
+    interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
+    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason)
