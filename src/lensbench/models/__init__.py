@@ -1,0 +1,1 @@
+"""The model contract and its adapters: ONNX files and predictions made elsewhere."""
