@@ -1,0 +1,190 @@
+"""One record in full, as a closed `<details>`: its makers, every metric, every class, its confusions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from lensbench.leaderboard.charts import bar, confusion_map, legend
+from lensbench.leaderboard.columns import (
+    NONE,
+    Column,
+    count_text,
+    interval_text,
+    share_text,
+    value_text,
+)
+from lensbench.leaderboard.entry import ClassRow, Entry
+from lensbench.leaderboard.escape import as_html, web_url
+
+CONFUSED = 15
+"""Pairs that the list of the most confused classes shows."""
+
+
+def anchor(entry: Entry) -> str:
+    """The fragment that names an entry on its page."""
+    return f"r-{entry.sha256[:12]}"
+
+
+def find_text(entry: Entry) -> str:
+    """What the page's filter searches, in lower case."""
+    return as_html(" ".join([entry.name, *entry.authors, entry.licence or "", entry.kind]).lower())
+
+
+def detail(entry: Entry, columns: Sequence[Column], tag: str, reason: str = "") -> str:
+    """The `<details>` of `entry`; `tag` is its rank or ``apart``."""
+    summary = f'<summary><span class="tag">{as_html(tag)}</span> {as_html(entry.name)}</summary>'
+    # the anchor is inside: a browser opens a closed <details> for a link into it, without any script
+    parts = [
+        f'<p class="reason">{as_html(reason)}</p>' if reason else "",
+        _facts(entry),
+        _sentences("Assumed", entry.assumed),
+        _sentences("Notes", entry.notes),
+        '<div class="halves">',
+        f"<div>{_metrics(entry, columns)}{_most_confused(entry)}</div>",
+        f"<div>{_map(entry)}</div>",
+        "</div>",
+        _classes(entry),
+    ]
+    body = f'<div class="body" id="{anchor(entry)}">{"".join(parts)}</div>'
+    return f'<details class="record" data-find="{find_text(entry)}">{summary}{body}</details>'
+
+
+def definition_list(pairs: Iterable[tuple[str, str]]) -> str:
+    """Terms with their descriptions, which are HTML already; a pair without description is left out."""
+    items = (f"<div><dt>{as_html(term)}</dt><dd>{description}</dd></div>" for term, description in pairs if description)
+    return f"<dl>{''.join(items)}</dl>"
+
+
+def link(text: str, url: str | None) -> str:
+    """A link that gives nothing of this page away, or the bare text where `url` is no web address."""
+    target = web_url(url) if url else None
+    return (
+        f'<a href="{as_html(target)}" rel="nofollow noopener noreferrer">{as_html(text)}</a>'
+        if target
+        else as_html(text)
+    )
+
+
+def _facts(entry: Entry) -> str:
+    got = entry.coverage
+    scored = f"{got.scored:,} of {got.expected:,} expected samples"
+    if got.missing_ids:
+        more = " …" if got.missing > len(got.missing_ids) else ""
+        scored += f"; missing: <code>{as_html(', '.join(got.missing_ids))}{more}</code>"
+    if got.extra:
+        scored += f"; {got.extra:,} answers to other ids were not used"
+    digests = {
+        "Model": entry.digests["model"],
+        "Predictions": entry.digests["predictions"],
+        "Data": entry.digests["data"],
+        "Benchmark": entry.digests["benchmark"],
+        "Record": entry.sha256,
+    }
+    listed = "".join(f"<li>{name} <code>{as_html(digest)}</code></li>" for name, digest in digests.items() if digest)
+    pairs = [
+        ("Authors", as_html(", ".join(entry.authors))),
+        ("Licence", as_html(entry.licence or "")),
+        ("Training data", as_html(entry.training or "")),
+        ("Source", link(entry.url, entry.url) if entry.url else ""),
+        ("Kind", as_html(entry.kind)),
+        ("Labels", as_html(entry.labels)),
+        ("Parameters", "" if entry.parameters is None else count_text(entry.parameters)),
+        ("File size", "" if entry.bytes is None else f"{count_text(entry.bytes)} bytes"),
+        ("Scored", scored),
+    ]
+    return (
+        definition_list(pairs)
+        + f'<details class="digests"><summary>Digests (sha256)</summary><ul>{listed}</ul></details>'
+    )
+
+
+def _sentences(title: str, sentences: Sequence[str]) -> str:
+    if not sentences:
+        return ""
+    return f"<h4>{title}</h4><ul>{''.join(f'<li>{as_html(s)}</li>' for s in sentences)}</ul>"
+
+
+def _metrics(entry: Entry, columns: Sequence[Column]) -> str:
+    rows = []
+    for column in columns:
+        score = entry.score(column.id)
+        how = as_html(score.reason) if score.reason else f"<b>{as_html(score.method)}, {score.groups:,} groups</b>"
+        number = f'<td class="n">{value_text(score.value)}</td><td class="n">{interval_text(score)}</td>'
+        rows.append(f'<tr><th scope="row">{as_html(column.title)}</th>{number}<td class="how">{how}</td></tr>')
+    head = _heads("Metric", "#Value", "#95 % interval", "Interval by")
+    return f"<h4>Metrics</h4>{_scrolled('Metrics', head, rows)}"
+
+
+def _heads(*titles: str) -> str:
+    """Column heads; a title that begins with # is over numbers."""
+    return "".join(
+        f'<th scope="col" class="n">{title[1:]}</th>' if title[0] == "#" else f'<th scope="col">{title}</th>'
+        for title in titles
+    )
+
+
+def _scrolled(label: str, head: str, rows: Iterable[str], kind: str = "") -> str:
+    table = f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{as_html(label)}">{table}</div>'
+
+
+def _classes(entry: Entry) -> str:
+    if not entry.classes:
+        return ""
+    order = sorted(entry.classes, key=lambda row: (row.recall is None, -(row.recall or 0.0), -row.support, row.index))
+    heads = ("Class", "Recall", "", "Samples", "Precision", "F1", "Predicted")
+    head = "".join(
+        f'<th scope="col" class="{"" if i == 0 else "n"}"{" data-sort" if title else ""}>'
+        f"{title or '<span class=quiet>0 … 1</span>'}</th>"
+        for i, title in enumerate(heads)
+    )
+    told = "Recall with its Wilson 95 % interval, which takes the samples as independent."
+    table = _scrolled(f"Classes of {entry.name}", head, map(_class, order), ' class="classes"')
+    return f"<h4>Classes</h4><p class=quiet>{told}</p>{table}"
+
+
+def _class(row: ClassRow) -> str:
+    numbers = ((row.support, count_text(row.support)), *((v, value_text(v)) for v in (row.precision, row.f1)))
+    cells = "".join(_number(value, text) for value, text in (*numbers, (row.predicted, count_text(row.predicted))))
+    return (
+        f'<tr data-i="{row.index}"><th scope="row">{as_html(row.name)}</th>'
+        f"{_number(row.recall, value_text(row.recall))}"
+        f"<td>{bar(row.recall, row.recall_low, row.recall_high)}</td>{cells}</tr>"
+    )
+
+
+def _number(value: float | None, text: str) -> str:
+    """A cell of digits; the sorting script reads `data-v`, where the shown text is rounded."""
+    exact = "" if value is None else f"{value:.6g}"
+    given = "" if value is None or exact == text else f' data-v="{exact}"'
+    return f'<td class="n"{given}>{text}</td>'
+
+
+def _map(entry: Entry) -> str:
+    if not entry.confusion:
+        return ""
+    told = (
+        "Rows are true classes, columns predicted ones, both in label order from the top left; "
+        "colour is the share of the true class."
+    )
+    return (
+        f"<h4>Confusion</h4><p class=quiet>{told}</p>"
+        f'<figure>{confusion_map(entry.confusion, len(entry.classes))}<p class="readout quiet" hidden></p>'
+        f"<figcaption>{legend()}</figcaption></figure>"
+    )
+
+
+def _most_confused(entry: Entry) -> str:
+    wrong = sorted(
+        (cell for cell in entry.confusion if cell[0] != cell[1] and cell[2] > 0), key=lambda c: (-c[2], c[:2])
+    )
+    if not wrong:
+        return ""
+    rows = []
+    for true, predicted, count in wrong[:CONFUSED]:
+        support = entry.classes[true].support
+        share = share_text(count / support) if support else NONE
+        names = f"<td>{as_html(entry.classes[true].name)}</td><td>{as_html(entry.classes[predicted].name)}</td>"
+        rows.append(f'<tr>{names}<td class="n">{count_text(count)}</td><td class="n">{share}</td></tr>')
+    head = _heads("True class", "Predicted as", "#Samples", "#Of the class")
+    return f"<h4>Most confused pairs</h4>{_scrolled('Most confused pairs', head, rows)}"

@@ -1,0 +1,119 @@
+"""Evaluate the submissions that are not scored yet, keep their records, rebuild the boards.
+
+One that fails is named and the others go on: a folder of strangers' files never stops the maintainer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lensbench.benchmark import Benchmark, benchmark_names, get_benchmark
+from lensbench.digest import sha256_file
+from lensbench.errors import LensbenchError, ModelError
+from lensbench.evaluate import Evaluated, evaluate, evaluate_predictions
+from lensbench.leaderboard.board import read_board
+from lensbench.models.card import Card, read_card
+from lensbench.paths import atomic
+from lensbench.record import read_record, write_record
+from lensbench.registry import SPECIMEN
+from lensbench.sources import Progress
+
+SUBMISSIONS = "submissions"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one submission: `state` is scored, known or failed, and `text` says it in a line."""
+
+    name: str
+    state: str
+    text: str
+
+
+def refresh(
+    leaderboards: Path,
+    runs: Path,
+    *,
+    only: Sequence[str] = (),
+    progress: Callable[[], Progress] | None = None,
+    tell: Callable[[Outcome], None] = lambda _: None,
+) -> list[Outcome]:
+    """Score every `submissions/<name>/` (or those in `only`) that has no record of its model on its benchmark's digest.
+
+    `tell` is called with each outcome as it comes. Boards are not rebuilt here: see `rebuild`.
+    """
+    outcomes = []
+    for folder in _folders(leaderboards, only):
+        try:
+            outcome = _one(folder, leaderboards, runs, progress)
+        except LensbenchError as error:
+            outcome = Outcome(folder.name, "failed", str(error))
+        tell(outcome)
+        outcomes.append(outcome)
+    return outcomes
+
+
+def rebuild(leaderboards: Path) -> list[Path]:
+    """Write every board that has records or published references; returns the pages."""
+    return [read_board(spec, leaderboards).write(leaderboards / spec.slug) for spec in _boards(leaderboards)]
+
+
+def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
+    root = leaderboards / SUBMISSIONS
+    found = sorted(path for path in root.glob("*") if path.is_dir() and not path.name.startswith("."))
+    unknown = sorted(set(only) - {path.name for path in found})
+    if unknown:
+        raise ModelError(f"{root} holds no submission {unknown[0]!r}")
+    return [path for path in found if not only or path.name in only]
+
+
+def _one(folder: Path, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None) -> Outcome:
+    card = read_card(folder / "model.toml")
+    if card.benchmark is None:
+        raise ModelError(f'{folder / "model.toml"}: names no benchmark; add benchmark = "…"')
+    spec = get_benchmark(card.benchmark, card.config)
+    file = folder / (card.file or "model.onnx")
+    if file.is_symlink() or not file.is_file():
+        raise ModelError(f"{file}: no such file; model.toml names the model or prediction file in `file`")
+    record = leaderboards / spec.slug / "records" / f"{folder.name}.json"
+    if _scored(record, spec, file):
+        return Outcome(folder.name, "known", f"already on {spec.slug}")
+    done = _score(file, card, spec, runs / spec.slug / f"submission-{folder.name}", progress)
+    predictions = done.folder / "predictions.parquet"
+    if predictions.is_file():
+        target = leaderboards / spec.slug / "predictions" / f"{folder.name}.parquet"
+        with atomic(target) as part:
+            shutil.copyfile(predictions, part)
+    write_record(done.record, record)
+    value = done.record.value(spec.headline)
+    shown = "–" if value is None else f"{value:.4f}"
+    return Outcome(folder.name, "scored", f"{spec.headline} {shown} on {spec.slug}")
+
+
+def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callable[[], Progress] | None) -> Evaluated:
+    if file.suffix.lower() == ".onnx":
+        return evaluate(file, spec, out=out, progress=progress() if progress else None)
+    done = evaluate_predictions(file, spec, card=card, out=out)
+    if file.suffix.lower() == ".parquet":
+        with atomic(out / "predictions.parquet") as part:
+            shutil.copyfile(file, part)
+    return done
+
+
+def _scored(record: Path, spec: Benchmark, file: Path) -> bool:
+    if not record.is_file():
+        return False
+    digests = read_record(record).result["digests"]
+    return bool(digests["benchmark"] == spec.digest and digests["model"] == sha256_file(file))
+
+
+def _boards(leaderboards: Path) -> Iterable[Benchmark]:
+    for name in benchmark_names():
+        spec = get_benchmark(name)
+        if spec.references or (leaderboards / spec.slug / "records").is_dir():
+            yield spec
+        if (leaderboards / f"{name}-{SPECIMEN}" / "records").is_dir():
+            yield get_benchmark(name, SPECIMEN)

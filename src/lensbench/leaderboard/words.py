@@ -1,0 +1,38 @@
+"""What boards say in every form: the specimen's banner, what a mark means, which commands to type."""
+
+from __future__ import annotations
+
+from lensbench.leaderboard.standing import Ranked, Standing
+
+BANNER = "Specimen: synthetic images. These numbers say nothing about real samples."
+NEAR = (
+    "the 95 % interval overlaps that of the first row, so the intervals do not separate the two. "
+    "No paired test was made: a comparison on the same samples may separate them."
+)
+PINNED = (
+    "The digest is over the dataset version, the split manifest, the label names in order, the input "
+    "contract, the metric versions and the cluster. A row is ranked only if its record carries it."
+)
+HASH = (
+    "A record carries the sha256 of its result, checked whenever it is read: it shows that nothing was "
+    "changed by accident. It is no signature. To check a number, score the model again."
+)
+
+
+def rank_text(row: Ranked) -> str:
+    """``2``, or ``2=`` where several rows share it."""
+    return f"{row.rank}=" if row.tied else str(row.rank)
+
+
+def _config(board: Standing) -> str:
+    return f" --config {board.benchmark.config}" if board.benchmark.synthetic else ""
+
+
+def eval_command(board: Standing) -> str:
+    """How a model is scored on this board's benchmark."""
+    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}"
+
+
+def rebuild_command(board: Standing) -> str:
+    """How this board is built again."""
+    return f"bench leaderboard {board.benchmark.name}{_config(board)}"
