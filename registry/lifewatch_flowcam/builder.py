@@ -1,0 +1,117 @@
+"""LifeWatch FlowCam: which columns a sample has, and how a row of the publisher's metadata table is read."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import datasets
+import pyarrow as pa
+
+from lensbench.builder import ClassificationBuilder
+from lensbench.plan import Metadata, Record, table_key
+from lensbench.registry import Label
+
+
+def key(record: Record) -> str | None:
+    """The image's id: the UUID of its file, or else of the original reference."""
+    return table_key(record, ("image_path", "original_reference_id"))
+
+
+def parse(record: Record) -> tuple[Mapping[str, Any], list[str]]:
+    """Typed columns of one row, null where a field is empty, and the names of fields that could not be read.
+
+    Stations stay strings ("130", "ZG02"). An AphiaID that is not a number is a placeholder, so null. Times
+    carry no zone in the table and get none here.
+    """
+    unread = []
+    time: datetime.datetime | None = None
+    text = record.get("sample_datetime", "")
+    if text:
+        try:
+            time = datetime.datetime.fromisoformat(text)
+        except ValueError:
+            unread.append("sample_datetime")
+    if time and (len(text) < len("YYYY-MM-DD HH:MM:SS") or time.tzinfo):  # a bare day is no time of sampling
+        time = None
+        unread.append("sample_datetime")
+    station = _shared(record.get("station"))
+    group = f"{station}|{time.isoformat(sep=' ', timespec='milliseconds')}" if station and time else None
+    return {
+        "group": _shared(group),
+        "station": station,
+        "sample_datetime": time,
+        "flowcam_version": _shared(record.get("flowcam_version")),
+        "accepted_label": _shared(record.get("accepted_label")),
+        "accepted_aphia_id": _number(record.get("accepted_aphia_id", "")),
+        "original_reference_id": record.get("original_reference_id") or None,
+    }, unread
+
+
+def _shared(text: str | None) -> str | None:
+    """Null for nothing; one string in memory for all the images of a sample, which are many."""
+    return sys.intern(text) if text else None
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
+class Builder(ClassificationBuilder):
+    """Plankton cut out of FlowCam frames, one particle an image."""
+
+    metadata = Metadata(
+        header=("image_path", "sample_datetime"),
+        key=key,
+        parse=parse,
+        schema=pa.schema(
+            [
+                ("group", pa.string()),
+                ("station", pa.string()),
+                ("sample_datetime", pa.timestamp("ms")),
+                ("flowcam_version", pa.string()),
+                ("accepted_label", pa.string()),
+                ("accepted_aphia_id", pa.int32()),
+                ("original_reference_id", pa.string()),
+            ]
+        ),
+    )
+
+    @classmethod
+    def columns(cls) -> datasets.Features:
+        """As the dataset card describes them."""
+        text, number = datasets.Value("string"), datasets.Value("int32")
+        return datasets.Features(
+            {
+                "id": text,
+                "image": datasets.Image(),
+                "label": datasets.Value("int64"),
+                "label_name": text,
+                "group": text,
+                "aphia_id": number,
+                "taxon": text,
+                "plankton": datasets.Value("bool"),
+                "station": text,
+                "sample_datetime": datasets.Value("timestamp[ms]"),
+                "flowcam_version": text,
+                "accepted_label": text,
+                "accepted_aphia_id": number,
+                "original_reference_id": text,
+                "width": number,
+                "height": number,
+                "mode": text,
+                "sha256": text,
+            }
+        )
+
+    @classmethod
+    def of_class(cls, label: Label) -> Mapping[str, Any]:
+        """Display name, AphiaID (null for the ten classes without one) and our coarse taxon."""
+        return {
+            "label_name": label.display,
+            "aphia_id": _number(label.attributes["aphia_id"]),
+            "taxon": label.attributes["taxon"],
+            "plankton": label.attributes["plankton"] == "true",
+        }
