@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 
-from lensbench.layout import Source, Spec, find_lists, index_images
+from lensbench.data.layout import Source, Spec, find_lists, index_images
 from lensbench.lists import parse_list
 from lensbench.registry import SPECIMEN, SPLITS, get_dataset
 from lensbench.splits import Manifest, write_manifest
@@ -24,9 +24,9 @@ def main() -> None:
     dataset = get_dataset(args.dataset)
     (archive,) = (dataset.folder / SPECIMEN).iterdir()
     source = Source(Spec(archives=(archive,)))
-    labels = next(name for name in dataset.label_orders if find_lists(source, dataset.label_order(name)))
+    labels = next(name for name in dataset.label_orders if find_lists(source.texts(), dataset.label_order(name)))
     order = dataset.label_order(labels)
-    lists = find_lists(source, order)
+    lists = find_lists(source.texts(), order)
     images, _ = index_images(source, order)
     data = archive.read_bytes()
     print(f"""

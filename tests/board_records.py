@@ -1,4 +1,4 @@
-"""Records as `lensbench.evaluate` writes them, made up from a seed: for the tests of boards."""
+"""Records as `lensbench.evaluation` writes them, made up from a seed: for the tests of boards."""
 
 from __future__ import annotations
 

@@ -105,9 +105,7 @@ def test_every_format_reads_alike(kind: str, tmp_path: Path) -> None:
             assert list(archive.iter(some, order="given")) == [(name, CONTENT[name]) for name in some]
 
 
-PARTS = st.text(
-    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=12
-)
+PARTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/\\:"), min_size=1, max_size=12)
 NAMES = (
     st.lists(PARTS.filter(lambda part: part not in (".", "..")), min_size=1, max_size=3)
     .map("/".join)
@@ -351,19 +349,13 @@ def test_a_zip_made_without_seeking(tmp_path: Path) -> None:
     assert read_all(tmp_path / "x.zip") == CONTENT
 
 
-@pytest.mark.parametrize(
-    "kind", ["zip", "zip-deflated", "zip-bzip2", "tar", "tar.gz", "tar.bz2", "tar.xz", "7z"]
-)
+@pytest.mark.parametrize("kind", ["zip", "zip-deflated", "zip-bzip2", "tar", "tar.gz", "tar.bz2", "tar.xz", "7z"])
 def test_truncation_anywhere_is_an_error(kind: str, tmp_path: Path) -> None:
     few = dict(list(CONTENT.items())[:6])
     whole = pack(kind, few, tmp_path / "whole").read_bytes()
     rng = random.Random(kind)
     # Only the padding after a plain tar's end mark may go: it carries nothing.
-    last = (
-        whole.rindex(next(data for data in reversed(few.values()) if data))
-        if kind == "tar"
-        else len(whole) - 1
-    )
+    last = whole.rindex(next(data for data in reversed(few.values()) if data)) if kind == "tar" else len(whole) - 1
     cuts = {0, 1, 512, last, *(rng.randrange(last) for _ in range(25))}
     for cut in sorted(cuts):
         (tmp_path / "cut.tar").write_bytes(whole[:cut])
@@ -520,9 +512,7 @@ def test_no_room_for_a_scratch_file(tmp_path: Path) -> None:
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "open_archive(Path(sys.argv[1])).nested('inner.zip')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(path)], check=False, capture_output=True, text=True)
     last = done.stderr.strip().splitlines()[-1]
     assert "ArchiveError" in last
     assert "of scratch space in" in last

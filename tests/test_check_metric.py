@@ -65,9 +65,7 @@ def _never(rows: Rows) -> None:
 assert TOP1.additive is not None
 BROKEN = {
     "declaration": replace(TOP1, formula=" "),
-    "computed": subset(
-        TOP1, "top1@never", lambda rows: np.zeros(len(rows["label"]), bool), title="t", source="s"
-    ),
+    "computed": subset(TOP1, "top1@never", lambda rows: np.zeros(len(rows["label"]), bool), title="t", source="s"),
     "rows": replace(TOP1, per_sample=_drops_a_row),
     "aligned": replace(TOP1, per_sample=_depends_on_order),
     "merge": replace(TOP1, per_sample=_depends_on_batch, scale="real"),

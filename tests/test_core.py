@@ -272,7 +272,7 @@ def test_a_digest_changes_with_what_changes_a_number_and_with_nothing_else() -> 
         replace(spec, input=replace(spec.input, height=99)),
         replace(spec, input=replace(spec.input, range=(0.0, 255.0))),
         replace(spec, metrics=dict(spec.metrics) | {"top1": 99}),
-        replace(spec, metrics=dict(reversed(spec.metrics.items()))),
+        replace(spec, metrics=dict(reversed(list(spec.metrics.items())))),
         replace(spec, absent=frozenset({"A"})),
     ]
     assert len({other.digest for other in [spec, *changed]}) == 1 + len(changed)

@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.board_records import CLASSES, IDS, PAPER, benchmark, metric, record
 
 from lensbench.errors import RecordError
 from lensbench.leaderboard import Leaderboard, Refused, read_board
@@ -28,6 +27,7 @@ from lensbench.leaderboard.markdown import markdown_text
 from lensbench.leaderboard.page import page_text
 from lensbench.leaderboard.table import csv_text
 from lensbench.record import Record, write_record
+from tests.board_records import CLASSES, IDS, PAPER, benchmark, metric, record
 
 B = benchmark()
 SMALL = benchmark(labels=("a", "b", "c"), references=())

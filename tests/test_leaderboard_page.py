@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.board_records import benchmark, metric, record
-from tests.conftest import chromium
 
 from lensbench.leaderboard import Leaderboard, Refused
+from tests.board_records import benchmark, metric, record
+from tests.conftest import chromium
 
 pytestmark = pytest.mark.needs("chromium")
 

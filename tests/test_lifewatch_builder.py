@@ -15,13 +15,13 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.small_registry import NAME, REAL, V2, SmallRegistry, key, paper_rows
 
-from lensbench.builder import ClassificationBuilder
+from lensbench.data.builder import ClassificationBuilder
+from lensbench.data.loader import load_builder
+from lensbench.data.store import Prepared, prepare
 from lensbench.errors import DatasetError
-from lensbench.loader import load_builder
 from lensbench.registry import get_dataset
-from lensbench.store import Prepared, prepare
+from tests.small_registry import NAME, REAL, V2, SmallRegistry, key, paper_rows
 
 HEADER = (
     *("image_path", "sample_datetime", "flowcam_version", "station"),

@@ -16,15 +16,15 @@ from typing import Any
 
 import datasets
 import pytest
-from tests.small_registry import MODEL, NAME, V1, V2, SmallRegistry, archive_rows, paper_rows
-from tests.zenodo_server import Behaviour, ZenodoServer
 
 import lensbench
 from lensbench import load_dataset
+from lensbench.data.layout import Source
+from lensbench.data.locate import downloads
+from lensbench.data.store import prepare
 from lensbench.errors import DatasetError, LensbenchWarning, SourceError
-from lensbench.layout import Source
-from lensbench.locate import downloads
-from lensbench.store import prepare
+from tests.small_registry import MODEL, NAME, V1, V2, SmallRegistry, archive_rows, paper_rows
+from tests.zenodo_server import Behaviour, ZenodoServer
 
 
 @pytest.fixture
@@ -195,13 +195,13 @@ def test_the_specimen_comes_only_when_asked_for(small: SmallRegistry, source: Pa
 
 
 def test_online_but_unreachable_says_what_else_to_do(small: SmallRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lensbench.locate
+    import lensbench.data.locate
 
     def unreachable(*_: object, **__: object) -> None:
         raise SourceError("http://127.0.0.1:9: connection refused")
 
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.setattr(lensbench.locate, "fetch", unreachable)
+    monkeypatch.setattr(lensbench.data.locate, "fetch", unreachable)
     with pytest.raises(SourceError, match=r"connection refused; .*16679297.*data_dir=.*specimen"):
         load_dataset(NAME)
 
@@ -320,9 +320,9 @@ def test_an_unavailable_split_is_left_out_with_a_word_or_refused_with_one(small:
 def test_rows_are_the_same_streamed_and_with_one_or_two_processes(
     small: SmallRegistry, tmp_path: Path, inner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import lensbench.builder
+    import lensbench.data.builder
 
-    monkeypatch.setattr(lensbench.builder.ClassificationBuilder, "SHARD", 3)
+    monkeypatch.setattr(lensbench.data.builder.ClassificationBuilder, "SHARD", 3)
     where: dict[str, Any] = {"data_dir": str(small.archives(tmp_path / inner, inner=inner))}
     streamed = load_dataset(NAME, streaming=True, **where)
     first = {split: plain(rows) for split, rows in streamed.items()}
@@ -343,7 +343,7 @@ def test_rows_are_the_same_streamed_and_with_one_or_two_processes(
 def test_streaming_reads_no_more_than_it_must(
     small: SmallRegistry, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import lensbench.build
+    import lensbench.data.build
 
     read: list[str] = []
     honest = Source.read
@@ -353,7 +353,7 @@ def test_streaming_reads_no_more_than_it_must(
         return honest(self, container, name)
 
     monkeypatch.setattr(Source, "read", counted)
-    monkeypatch.setattr(lensbench.build, "STREAMED", 4)
+    monkeypatch.setattr(lensbench.data.build, "STREAMED", 4)
     rows = load_dataset(NAME, data_dir=str(source), split="train", streaming=True)
     assert read == []
     row = next(iter(rows))

@@ -116,9 +116,7 @@ def _probabilities(prediction: Prediction, i: int) -> list[float]:
 
 def _nll(truth: Truth, prediction: Prediction) -> float:
     least = float(np.finfo(np.float32).tiny)
-    losses = [
-        -math.log(max(_probabilities(prediction, i)[y], least)) for i, y in enumerate(truth.label.tolist())
-    ]
+    losses = [-math.log(max(_probabilities(prediction, i)[y], least)) for i, y in enumerate(truth.label.tolist())]
     return math.fsum(losses) / len(losses)
 
 
@@ -193,9 +191,7 @@ Case = tuple[Truth, Prediction]
 
 def _truth(label: NDArray[np.int32], n_classes: int) -> Truth:
     names = tuple(f"c{c}" for c in range(n_classes))
-    info = ClassInfo(
-        names, tuple("abc"[c % 3] for c in range(n_classes)), tuple(c % 3 != 1 for c in range(n_classes))
-    )
+    info = ClassInfo(names, tuple("abc"[c % 3] for c in range(n_classes)), tuple(c % 3 != 1 for c in range(n_classes)))
     return Truth(label, names, info)
 
 
@@ -293,9 +289,7 @@ def test_parity_with_scikit_learn() -> None:
     p /= p.sum(axis=1, keepdims=True)
     expected = {f"top{k}": sk.top_k_accuracy_score(y, prediction.scores, k=k) for k in (1, 3, 5)}
     for average in ("macro", "weighted"):
-        precision, recall, f1, _ = sk.precision_recall_fscore_support(
-            y, best, average=average, zero_division=0
-        )
+        precision, recall, f1, _ = sk.precision_recall_fscore_support(y, best, average=average, zero_division=0)
         expected |= {f"{average}_precision": precision, f"{average}_recall": recall, f"{average}_f1": f1}
     expected["balanced_accuracy"] = sk.balanced_accuracy_score(y, best)
     expected["nll"] = sk.log_loss(y, p)
@@ -319,9 +313,7 @@ def test_parity_with_scikit_learn_where_classes_lack_support() -> None:
     assert prediction.scores is not None
     best = prediction.scores.argmax(axis=1)
     assert (best >= 5).any()
-    expected = sk.precision_recall_fscore_support(
-        truth.label, best, labels=range(5), average="macro", zero_division=0
-    )
+    expected = sk.precision_recall_fscore_support(truth.label, best, labels=range(5), average="macro", zero_division=0)
     ids = ("macro_precision", "macro_recall", "macro_f1")
     assert _values(truth, prediction, *ids) == pytest.approx(expected[:3], rel=1e-12)
     assert unsupported(truth) == ("c5", "c6", "c7")
@@ -415,9 +407,7 @@ def test_class_attributes_are_asked_for() -> None:
     ids = [name for name in METRICS if name.endswith(("@plankton", "@coarse"))]
     assert len(ids) == 5
     groups = np.arange(40) % 4
-    assert all(
-        "needs the dataset" in (value.reason or "") for value in score(bare, prediction, ids, groups).values()
-    )
+    assert all("needs the dataset" in (value.reason or "") for value in score(bare, prediction, ids, groups).values())
     assert score(bare, prediction, ids, groups, truth.info) == score(truth, prediction, ids, groups)
 
 

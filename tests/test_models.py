@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
-from tests.graphs import SIDE, broken_model, colour_model, pack, weights, write
 
 from lensbench.benchmark import Benchmark, get_benchmark
 from lensbench.errors import ModelError
 from lensbench.models.card import Card, card, metadata_card, read_card
-from lensbench.models.contract import batch_size, bind, label_order
+from lensbench.models.contract import batch_size, bind, label_order, labels_given
 from lensbench.models.gate import read_graph
 from lensbench.models.onnx import read_onnx
+from tests.graphs import SIDE, broken_model, colour_model, pack, weights, write
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,18 @@ def test_labels_are_mapped_by_name(spec: Benchmark, tmp_path: Path) -> None:
     shuffled = list(spec.labels)
     np.random.default_rng(0).shuffle(shuffled)
     order, how = label_order(tuple(shuffled), spec, "m.onnx")
-    assert [shuffled[i] for i in order] == list(spec.labels) and how == "named by the model"
+    assert [shuffled[i] for i in order] == list(spec.labels) and how == "by name"
     displays = {label.name: label.display for label in _dataset(spec).classes}
     (tmp_path / "names.txt").write_text("\r\n".join(displays[name] for name in shuffled) + "\n\n")
-    assert label_order(str(tmp_path / "names.txt"), spec, "m.onnx")[0] == order
+    given = labels_given(str(tmp_path / "names.txt"), spec)
+    assert label_order(given, spec, "m.onnx")[0] == order
+
+
+def test_a_strangers_card_names_no_file(spec: Benchmark, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret words\n")
+    with pytest.raises(ModelError, match="is not a published order") as caught:
+        label_order(str(tmp_path / "secret"), spec, "m.onnx")
+    assert "secret words" not in str(caught.value)
 
 
 def test_the_two_published_orders_are_different_permutations(spec: Benchmark) -> None:
@@ -118,7 +126,7 @@ def test_wrong_label_names_are_named(names: list[str], words: str, spec: Benchma
 
 def test_label_order_that_is_no_order_and_no_file(spec: Benchmark) -> None:
     with pytest.raises(ModelError, match="neither a published order"):
-        label_order("decrop", spec, "m.onnx")
+        labels_given("decrop", spec)
 
 
 # The gate

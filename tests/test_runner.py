@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from tests.graphs import broken_model, colour_model
 
 from lensbench.benchmark import Benchmark, get_benchmark
 from lensbench.errors import DatasetError, ModelError
@@ -22,6 +21,7 @@ from lensbench.models.contract import Feed, bind
 from lensbench.models.gate import read_graph
 from lensbench.models.onnx import Infer, open_session
 from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe
+from tests.graphs import broken_model, colour_model
 
 N = 150
 

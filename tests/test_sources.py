@@ -22,13 +22,13 @@ from types import SimpleNamespace
 from typing import IO
 
 import pytest
-from tests.zenodo_server import Behaviour, ZenodoServer
 
 from lensbench.errors import SourceError
+from lensbench.progress import PlainProgress, RichProgress, default_progress
 from lensbench.sources import RemoteFile, describe, fetch, find_local, is_offline
 from lensbench.sources.digest import digest
 from lensbench.sources.http import Retry, _Redirects, retry_after
-from lensbench.progress import PlainProgress, RichProgress, default_progress
+from tests.zenodo_server import Behaviour, ZenodoServer
 
 RECORD, NAME = "16679297", "Flowcam images+split.zip"
 DATA = random.Random(1).randbytes(600_000)
@@ -109,17 +109,13 @@ def test_a_finished_file_is_verified_and_not_fetched_again(
     assert fetch(FILE, tmp_path, retry=retry).sha256 == first.sha256
     assert len(server.requests) == asked
     monkeypatch.delenv("LENSBENCH_OFFLINE")
-    assert (
-        fetch(FILE, tmp_path, retry=retry).sha256 == first.sha256
-    )  # unpinned: the record is asked, no bytes
+    assert fetch(FILE, tmp_path, retry=retry).sha256 == first.sha256  # unpinned: the record is asked, no bytes
     assert server.sent(RECORD, NAME) == len(DATA)
     server.behave_api(Behaviour(page=True))
     assert fetch(FILE, tmp_path, retry=retry).sha256 == first.sha256
 
 
-def test_a_finished_file_that_was_changed_is_refused(
-    server: ZenodoServer, tmp_path: Path, retry: Retry
-) -> None:
+def test_a_finished_file_that_was_changed_is_refused(server: ZenodoServer, tmp_path: Path, retry: Retry) -> None:
     fetch(PINNED, tmp_path, retry=retry)
     (tmp_path / NAME).write_bytes(b"x" + DATA[1:])
     for file in (PINNED, FILE):
@@ -154,18 +150,14 @@ def test_what_is_cut_goes_on_where_it_stopped(
     assert last.if_range == f'"md5:{MD5}"'
 
 
-def test_progress_starts_the_count_of_failures_anew(
-    server: ZenodoServer, tmp_path: Path, retry: Retry
-) -> None:
+def test_progress_starts_the_count_of_failures_anew(server: ZenodoServer, tmp_path: Path, retry: Retry) -> None:
     server.behave(*[Behaviour(cut_after=66_000)] * 8)
     fetch(FILE, tmp_path, retry=replace(retry, tries=2))
     check_whole(tmp_path)
     assert server.sent_twice(RECORD, NAME) == 0
 
 
-def test_starting_over_again_and_again_is_no_progress(
-    server: ZenodoServer, tmp_path: Path, retry: Retry
-) -> None:
+def test_starting_over_again_and_again_is_no_progress(server: ZenodoServer, tmp_path: Path, retry: Retry) -> None:
     server.behave(*[Behaviour(cut_after=300_000, ignore_range=True)] * 20)
     with pytest.raises(SourceError, match="cut after 300000 of 600000 bytes; tried 4 times"):
         fetch(FILE, tmp_path, retry=retry)
@@ -237,9 +229,7 @@ def test_retry_after_is_obeyed(
     assert all(least <= seconds <= most for seconds in waits.seconds)
 
 
-def test_a_wait_of_a_day_is_not_waited_for(
-    server: ZenodoServer, tmp_path: Path, retry: Retry, waits: Waits
-) -> None:
+def test_a_wait_of_a_day_is_not_waited_for(server: ZenodoServer, tmp_path: Path, retry: Retry, waits: Waits) -> None:
     server.behave(Behaviour(status=429, headers={"Retry-After": "86400"}))
     with pytest.raises(SourceError, match="asked to wait 86400 s"):
         fetch(FILE, tmp_path, retry=retry)
@@ -298,9 +288,7 @@ def test_a_page_instead_of_the_record(server: ZenodoServer, tmp_path: Path, retr
 @pytest.mark.parametrize(
     "redirect", ["file:///etc/passwd", "ftp://127.0.0.1/x", "gopher://127.0.0.1/", "data:text/plain,x"]
 )
-def test_redirects_lead_to_http_only(
-    redirect: str, server: ZenodoServer, tmp_path: Path, retry: Retry
-) -> None:
+def test_redirects_lead_to_http_only(redirect: str, server: ZenodoServer, tmp_path: Path, retry: Retry) -> None:
     server.behave(Behaviour(status=302, headers={"Location": redirect}))
     with pytest.raises(SourceError, match=r"(?i)redirect"):
         fetch(FILE, tmp_path, retry=retry)
@@ -323,9 +311,7 @@ def test_a_redirect_keeps_the_range(server: ZenodoServer, tmp_path: Path, retry:
     assert server.sent_twice(RECORD, NAME) == 0
 
 
-def test_the_etag_is_checked_before_the_first_byte(
-    server: ZenodoServer, tmp_path: Path, retry: Retry
-) -> None:
+def test_the_etag_is_checked_before_the_first_byte(server: ZenodoServer, tmp_path: Path, retry: Retry) -> None:
     server.behave(Behaviour(etag=f'"md5:{"0" * 32}"'))
     with pytest.raises(SourceError, match=f"{MD5}, but the ETag .* says {'0' * 32}"):
         fetch(FILE, tmp_path, retry=retry)
@@ -417,9 +403,7 @@ def test_mirrors_follow_when_the_record_fails(
 def test_an_unreachable_server_is_given_up_soon(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, retry: Retry, waits: Waits
 ) -> None:
-    with pytest.raises(
-        SourceError, match=rf"127.0.0.1:9/api/records/{RECORD}: .*refused.*tried 3 times"
-    ) as error:
+    with pytest.raises(SourceError, match=rf"127.0.0.1:9/api/records/{RECORD}: .*refused.*tried 3 times") as error:
         fetch(FILE, tmp_path, retry=replace(retry, tries=99))
     one_line(error)
     assert len(waits.seconds) == 2
@@ -432,9 +416,7 @@ def test_an_unreachable_server_is_given_up_soon(
 
 
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "LENSBENCH_OFFLINE"])
-@pytest.mark.parametrize(
-    ("value", "offline"), [("1", True), ("TRUE", True), ("on", True), ("0", False), ("", False)]
-)
+@pytest.mark.parametrize(("value", "offline"), [("1", True), ("TRUE", True), ("on", True), ("0", False), ("", False)])
 def test_offline_never_touches_the_network(
     *,
     name: str,
@@ -481,9 +463,7 @@ def wait_for(ready: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_a_killed_process_is_resumed_by_the_next(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, retry: Retry
-) -> None:
+def test_a_killed_process_is_resumed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, retry: Retry) -> None:
     data = random.Random(2).randbytes(8 << 20)
     part = tmp_path / f"{NAME}.part"
     with ZenodoServer({RECORD: {NAME: data}}) as server:
@@ -502,9 +482,7 @@ def test_a_killed_process_is_resumed_by_the_next(
         assert server.sent_twice(RECORD, NAME) <= 1 << 20  # what lay in the sockets when the process died
 
 
-@pytest.mark.parametrize(
-    "damage", ["sidecar gone", "sidecar garbled", "other file", "too long", "bytes changed"]
-)
+@pytest.mark.parametrize("damage", ["sidecar gone", "sidecar garbled", "other file", "too long", "bytes changed"])
 def test_a_part_that_does_not_belong_is_not_built_upon(
     damage: str, server: ZenodoServer, tmp_path: Path, retry: Retry
 ) -> None:
@@ -597,9 +575,7 @@ def test_a_disk_too_small_is_said_before_the_first_byte(
     server: ZenodoServer, tmp_path: Path, retry: Retry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
-    with pytest.raises(
-        SourceError, match=r"needs 600.0 kB more there, but 100 bytes are free; .*LENSBENCH_HOME"
-    ):
+    with pytest.raises(SourceError, match=r"needs 600.0 kB more there, but 100 bytes are free; .*LENSBENCH_HOME"):
         fetch(replace(FILE, mirrors=("http://127.0.0.1:9/x",)), tmp_path, retry=retry)
     assert server.ranges() == []
     check_nothing(tmp_path)
@@ -636,9 +612,7 @@ def test_find_local(tmp_path: Path) -> None:
         find_local([PINNED], below)
 
 
-def test_digests_are_remembered_until_the_file_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_digests_are_remembered_until_the_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"one")
     first = digest(path)

@@ -178,9 +178,7 @@ def test_coverage_of_macro_recall_with_200_hashed_groups() -> None:
         rows: Rows = {"label": label, "hit": hit}
         value = metric.reduce(rows)
         assert value is not None
-        interval = jackknife(
-            leave_one_out(metric, rows, rng.integers(0, 200, len(label))), value, metric.scale
-        )
+        interval = jackknife(leave_one_out(metric, rows, rng.integers(0, 200, len(label))), value, metric.scale)
         assert interval.low is not None
         assert interval.high is not None
         covered += interval.low <= recall.mean() <= interval.high

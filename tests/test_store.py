@@ -24,6 +24,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+
+from lensbench.data.layout import Source, Spec
+from lensbench.data.samples import header
+from lensbench.data.store import Prepared, id_column, ids_and_labels, member_name, prepare
+from lensbench.digest import sha256_file
+from lensbench.errors import ArchiveError, DatasetError, LensbenchError, LensbenchWarning, SourceError
+from lensbench.lists import folder_name
+from lensbench.progress import Quiet
+from lensbench.registry import get_dataset
+from lensbench.splits import read_manifest
 from tests.small_registry import (
     MODEL,
     NAME,
@@ -36,16 +46,6 @@ from tests.small_registry import (
     paper_rows,
     specimen,
 )
-
-from lensbench.digest import sha256_file
-from lensbench.errors import ArchiveError, DatasetError, LensbenchError, LensbenchWarning, SourceError
-from lensbench.layout import Source, Spec
-from lensbench.lists import folder_name
-from lensbench.progress import Quiet
-from lensbench.registry import get_dataset
-from lensbench.samples import header
-from lensbench.splits import read_manifest
-from lensbench.store import Prepared, id_column, ids_and_labels, member_name, prepare
 
 
 @pytest.fixture
@@ -504,9 +504,9 @@ def in_child(small: SmallRegistry, source: Path, die: bool) -> multiprocessing.P
 
     def run() -> None:
         if die:
-            import lensbench.builder
+            import lensbench.data.builder
 
-            vars(lensbench.builder)["read_samples"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            vars(lensbench.data.builder)["read_samples"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
         prepare(small.dataset, source=source)
 
     process = multiprocessing.get_context("fork").Process(target=run)
@@ -569,7 +569,7 @@ def test_prepared_data_needs_neither_datasets_nor_pillow(small: SmallRegistry, s
 import sys
 from pathlib import Path
 from lensbench.registry import get_dataset
-from lensbench.store import ids_and_labels, prepare
+from lensbench.data.store import ids_and_labels, prepare
 prepared = prepare(get_dataset("{NAME}", {str(small.root)!r}), source=Path({str(source)!r}))
 assert len(ids_and_labels(prepared, "test")[0]) == 8
 print([name for name in ("datasets", "PIL", "pandas", "sklearn", "torch") if name in sys.modules])
@@ -589,12 +589,12 @@ def test_prepared_data_serves_when_the_archive_has_gone(small: SmallRegistry, so
 
 
 def test_disk_full_is_one_line(small: SmallRegistry, source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import lensbench.build
+    import lensbench.data.build
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", "/somewhere/data")
 
-    monkeypatch.setattr(lensbench.build, "open_builder", full)
+    monkeypatch.setattr(lensbench.data.build, "open_builder", full)
     with pytest.raises(DatasetError, match=r"cannot be written .No space left on device"):
         prepare(small.dataset, source=source)
     assert not list(Path(os.environ["LENSBENCH_HOME"]).rglob("*.part"))

@@ -278,9 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, piece: bytes, chunked: bool) -> None:
         self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked else piece)
 
-    def _head(
-        self, status: int, headers: Mapping[str, str], behaviour: Behaviour, ranges: bool = False
-    ) -> None:
+    def _head(self, status: int, headers: Mapping[str, str], behaviour: Behaviour, ranges: bool = False) -> None:
         self.send_response(status)
         if ranges:  # both, as Zenodo does
             self.send_header("Accept-Ranges", "none")

@@ -10,8 +10,8 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from lensbench.builder import ClassificationBuilder
-from lensbench.plan import Metadata, Record, table_key
+from lensbench.data.builder import ClassificationBuilder
+from lensbench.data.plan import Metadata, Record, table_key
 from lensbench.registry import Label
 
 

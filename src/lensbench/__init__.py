@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lensbench.data.loading import load_dataset as load_dataset
     from lensbench.evaluation import evaluate as evaluate
     from lensbench.evaluation import evaluate_predictions as evaluate_predictions
     from lensbench.leaderboard import Leaderboard as Leaderboard
-    from lensbench.loading import load_dataset as load_dataset
 
 __version__ = "0.1.0"
 
@@ -16,7 +16,7 @@ _EXPORTS = {
     "Leaderboard": "lensbench.leaderboard",
     "evaluate": "lensbench.evaluation",
     "evaluate_predictions": "lensbench.evaluation",
-    "load_dataset": "lensbench.loading",
+    "load_dataset": "lensbench.data.loading",
 }
 """Public name → the module that defines it, imported when the name is first used."""
 

@@ -40,7 +40,7 @@ class Record:
         return None if value is None else float(value)
 
     def to_json(self) -> str:
-        """The record as it is stored: sorted keys, two spaces, LF."""
+        """The record as it is stored: sorted keys, one space of indent, LF."""
         data = {"schema": SCHEMA, "result": self.result, "sha256": self.sha256, "run": self.run}
         return json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 

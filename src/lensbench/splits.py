@@ -97,7 +97,7 @@ def read_manifest(dataset: Dataset, config: str | None, split: str) -> Manifest:
     if found != entry.sha256:
         raise DatasetError(
             f"{entry.manifest} is not the manifest that {dataset.name} pins (sha256 {found[:12]}…, expected "
-            f"{entry.sha256[:12]}…): restore it with `git checkout -- {entry.manifest.name}`"
+            f"{entry.sha256[:12]}…): restore it with `git checkout -- {entry.manifest}`"
         )
     manifest = read_manifest_file(entry.manifest)
     if manifest.split != split:

@@ -267,9 +267,7 @@ class Archive(ABC):
     def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
         """The member's size, and its bytes in pieces."""
 
-    def iter(
-        self, names: Iterable[str] | None = None, *, order: Order = "archive"
-    ) -> Iterator[tuple[str, bytes]]:
+    def iter(self, names: Iterable[str] | None = None, *, order: Order = "archive") -> Iterator[tuple[str, bytes]]:
         """Yield (name, bytes) lazily: the first item comes before the last member is read.
 
         `names`: only these (None: all); an unknown one is an error. `order`: ``"archive"``, the order in
@@ -285,9 +283,7 @@ class Archive(ABC):
         window = self._in_place(name)
         if window is None:
             size, chunks = self._chunks(name)
-            inner.note(
-                f"{name} is compressed inside {self.label}: unpacking {megabytes(size)} to a scratch file"
-            )
+            inner.note(f"{name} is compressed inside {self.label}: unpacking {megabytes(size)} to a scratch file")
             scratch = Scratch(size, inner)
             try:
                 at = 0
@@ -350,9 +346,7 @@ class IndexedArchive(Archive, Generic[Entry]):
         if missing:
             raise self._unknown(min(missing))
         return (
-            (name, self._fetch(name, entry))
-            for name, entry in self._index.items()
-            if wanted is None or name in wanted
+            (name, self._fetch(name, entry)) for name, entry in self._index.items() if wanted is None or name in wanted
         )
 
     def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:

@@ -64,9 +64,7 @@ class FolderArchive(IndexedArchive[Path]):
         for top, folders, files in os.walk(folder, onerror=self._unreadable):
             linked = next((name for name in folders if Path(top, name).is_symlink()), None)
             if linked:
-                raise ArchiveError(
-                    f"{self.label}: {Path(top, linked)} is a link to a folder; copy the real one here"
-                )
+                raise ArchiveError(f"{self.label}: {Path(top, linked)} is a link to a folder; copy the real one here")
             for name in files:
                 path = Path(top, name)
                 index[self._admit(path, path.relative_to(folder).as_posix(), tally)] = path
@@ -115,9 +113,7 @@ class SevenZipArchive(IndexedArchive[_Piece]):
         try:
             import py7zr
         except ImportError:
-            raise ArchiveError(
-                f'{self.label}: reading 7z needs py7zr: pip install "lensbench[formats]"'
-            ) from None
+            raise ArchiveError(f'{self.label}: reading 7z needs py7zr: pip install "lensbench[formats]"') from None
         self._window: Window | None = None
         try:
             with window, py7zr.SevenZipFile(io.BufferedReader(window)) as archive:
@@ -143,9 +139,7 @@ class SevenZipArchive(IndexedArchive[_Piece]):
             index[tally.add(info.filename, info.uncompressed, packed)] = _Piece(at, info.uncompressed)
         limits = self._context.limits
         if tally.total > max(limits.ratio_from, limits.ratio * packed):
-            raise ArchiveError(
-                f"{self.label}: unpacks {packed} bytes to {tally.total}; refused as an absurd size"
-            )
+            raise ArchiveError(f"{self.label}: unpacks {packed} bytes to {tally.total}; refused as an absurd size")
         return index
 
     def _unpack(self, archive: Any) -> None:
@@ -249,9 +243,7 @@ class TarArchive(Archive):
             return data
         raise self._unknown(name)
 
-    def iter(
-        self, names: Iterable[str] | None = None, *, order: Order = "archive"
-    ) -> Iterator[tuple[str, bytes]]:
+    def iter(self, names: Iterable[str] | None = None, *, order: Order = "archive") -> Iterator[tuple[str, bytes]]:
         """As `Archive.iter`; order ``"given"`` is refused where each member would mean a new pass."""
         if order == "given" and names is not None and self._compression:
             raise ArchiveError(f"{self.label}: a compressed tar can only be read in its own order")
@@ -279,9 +271,7 @@ class TarArchive(Archive):
         if missing:
             raise self._unknown(min(missing))
 
-    def _walk_index(
-        self, index: dict[str, _Piece], wanted: Collection[str] | None
-    ) -> Iterator[tuple[str, bytes]]:
+    def _walk_index(self, index: dict[str, _Piece], wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
         for name in index if wanted is None else wanted:
             if name not in index:
                 raise self._unknown(name)
@@ -368,9 +358,7 @@ class TarArchive(Archive):
         limits, packed = self._context.limits, self._window.length
         most = limits.total + HEADER_LIMIT + limits.members * 8 * BLOCK
         if end > min(most, max(limits.ratio_from, limits.ratio * packed)):
-            raise ArchiveError(
-                f"{self.label}: unpacks {packed} bytes to {end} and more; refused as an absurd size"
-            )
+            raise ArchiveError(f"{self.label}: unpacks {packed} bytes to {end} and more; refused as an absurd size")
 
     @contextmanager
     def _damage(self, where: str) -> Iterator[None]:

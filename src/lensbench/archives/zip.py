@@ -152,9 +152,7 @@ class ZipArchive(IndexedArchive[_Entry]):
     def _unpack(self, name: str, entry: _Entry) -> Iterator[bytes]:
         """A compressed member in pieces, so that an inner archive never stands in memory."""
         raw = entry.raw or name.encode()
-        at = entry.at + self._data_begins(
-            name, raw, self._pread(name, LOCAL_HEADER.size + len(raw), entry.at)
-        )
+        at = entry.at + self._data_begins(name, raw, self._pread(name, LOCAL_HEADER.size + len(raw), entry.at))
         decompressor = _decompressor(entry.method)
         left, size, crc = entry.compressed, 0, 0
         pending = b""
@@ -210,9 +208,7 @@ def _index(infos: list[zipfile.ZipInfo], end: int, context: Context) -> dict[str
             info.file_size,
             info.CRC,
             info.compress_type,
-            None
-            if raw is name and raw.isascii()
-            else raw.encode("utf-8" if info.flag_bits & UTF8 else "cp437"),
+            None if raw is name and raw.isascii() else raw.encode("utf-8" if info.flag_bits & UTF8 else "cp437"),
         )
     _check_overlap(index, end, context.label)
     return index

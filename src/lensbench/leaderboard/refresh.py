@@ -13,7 +13,7 @@ from pathlib import Path
 from lensbench.benchmark import Benchmark, benchmark_names, get_benchmark
 from lensbench.digest import sha256_file
 from lensbench.errors import LensbenchError, ModelError
-from lensbench.evaluate import Evaluated, evaluate, evaluate_predictions
+from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.leaderboard.board import read_board
 from lensbench.models.card import Card, read_card
 from lensbench.paths import atomic

@@ -41,9 +41,7 @@ class ClassInfo:
     def __post_init__(self) -> None:
         for name, column in (("taxon", self.taxon), ("plankton", self.plankton)):
             if column is not None and len(column) != len(self.names):
-                raise BenchmarkError(
-                    f"class column {name!r} has {len(column)} entries for {len(self.names)} classes"
-                )
+                raise BenchmarkError(f"class column {name!r} has {len(column)} entries for {len(self.names)} classes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +64,7 @@ class Truth:
     def __post_init__(self) -> None:
         label, n_classes = self.label, len(self.classes)
         if label.ndim != 1 or label.dtype != np.int32:
-            raise BenchmarkError(
-                f"labels must be int32 of shape (n,), got {label.dtype} of shape {label.shape}"
-            )
+            raise BenchmarkError(f"labels must be int32 of shape (n,), got {label.dtype} of shape {label.shape}")
         if len(label) and (label.min() < 0 or label.max() >= n_classes):
             raise BenchmarkError(f"labels must lie in 0..{n_classes - 1}, got {label.min()}..{label.max()}")
         if self.info is not None and self.info.names != self.classes:
@@ -115,9 +111,7 @@ class Prediction:
                 raise ModelError(f"predictions of kind {self.kind!r} are given as top, and only so")
             _check_top(self.top, self.kind)
         else:
-            raise ModelError(
-                f"unknown kind of prediction {self.kind!r}; known: logits, probabilities, labels, topk"
-            )
+            raise ModelError(f"unknown kind of prediction {self.kind!r}; known: logits, probabilities, labels, topk")
 
     def __len__(self) -> int:
         array = self.scores if self.scores is not None else self.top

@@ -56,9 +56,7 @@ def _from_logits(scores: NDArray[np.float32], label: NDArray[np.int32]) -> tuple
     return p, true - np.log(total)
 
 
-def _from_probabilities(
-    scores: NDArray[np.float32], label: NDArray[np.int32]
-) -> tuple[FloatArray, FloatArray]:
+def _from_probabilities(scores: NDArray[np.float32], label: NDArray[np.int32]) -> tuple[FloatArray, FloatArray]:
     p = scores.astype(np.float64, order="C")
     p /= p.sum(axis=1, keepdims=True)
     true = np.take_along_axis(p, label, axis=1)[:, 0]

@@ -46,9 +46,7 @@ def per_class(rows: Rows, classes: tuple[str, ...]) -> tuple[ClassScore, ...]:
         hits, support, predicted = float(sums[0, c]), int(sums[1, c]), float(sums[2, c])
         if support:
             low, high = wilson(hits, support)
-            score = ClassScore(
-                name, support, predicted, float(precision[c]), float(recall[c]), float(f1[c]), low, high
-            )
+            score = ClassScore(name, support, predicted, float(precision[c]), float(recall[c]), float(f1[c]), low, high)
         else:
             score = ClassScore(name, 0, predicted, 0.0 if predicted else None, None, None, None, None)
         scores.append(score)

@@ -276,9 +276,7 @@ def _averaged() -> list[Metric]:
         over = f"mean over classes with support of {formula}"
         metrics += [
             _metric(f"macro_{name}", macro, f"Macro {title}", over, source),
-            _metric(
-                f"weighted_{name}", weighted, f"Weighted {title}", f"{over}, weighted by support", source
-            ),
+            _metric(f"weighted_{name}", weighted, f"Weighted {title}", f"{over}, weighted by support", source),
         ]
     return metrics
 

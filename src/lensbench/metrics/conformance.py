@@ -155,9 +155,7 @@ def check_metric(
     _require(computed > 0, metric, "computed", "no input drawn gave a value: draw some where it is defined")
 
 
-def check_metric_on(
-    metric: Metric, truth: Any, prediction: Any, *, oracle: Oracle | None = None
-) -> float | None:
+def check_metric_on(metric: Metric, truth: Any, prediction: Any, *, oracle: Oracle | None = None) -> float | None:
     """Run the checks that hold for any input on this one; nothing where the metric ``lacks`` something in it.
 
     Returns:
@@ -250,9 +248,7 @@ def _check_leave_one_out(metric: Metric, rows: Rows) -> None:
     over = np.ones(len(group), dtype=bool) if metric.keep is None else metric.keep(rows)
     names, index = np.unique(group[over], return_inverse=True)
     slow = leave_one_out_by_rows(metric, filtered(rows, over), index, len(names))
-    same = fast.shape == slow.shape and np.allclose(
-        fast, slow, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
-    )
+    same = fast.shape == slow.shape and np.allclose(fast, slow, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
     _require(same, metric, "leave one out", f"by sums {fast.tolist()}, by rows {slow.tolist()}")
 
 
@@ -281,9 +277,7 @@ def _close(a: float | None, b: float | None) -> bool:
 
 def _same_rows(a: Rows, b: Rows) -> bool:
     return a.keys() == b.keys() and all(
-        a[name].dtype == b[name].dtype
-        and a[name].shape == b[name].shape
-        and a[name].tobytes() == b[name].tobytes()
+        a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and a[name].tobytes() == b[name].tobytes()
         for name in a
     )
 

@@ -69,9 +69,7 @@ def score(
     if class_info is not None:
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
-        raise BenchmarkError(
-            f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}"
-        )
+        raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
     computed: dict[Callable[[Any, Any], Rows], Rows] = {}
     values = {}
     for metric in map(get_metric, metric_ids):

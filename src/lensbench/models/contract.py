@@ -175,16 +175,28 @@ def label_order(declared: str | Sequence[str] | None, benchmark: Benchmark, wher
 
 def _names(declared: str | Sequence[str], dataset: Dataset, where: str) -> tuple[Sequence[str], str]:
     if not isinstance(declared, str):
-        return declared, "named by the model"
+        return declared, "by name"
     if declared in dataset.label_orders:
         return dataset.label_order(declared), declared
-    path = Path(declared)
+    known = ", ".join(dataset.label_orders)
+    raise ModelError(f"{where}: labels {declared!r} is not a published order ({known})")
+
+
+def labels_given(value: str | Sequence[str], benchmark: Benchmark) -> str | tuple[str, ...]:
+    """What the user gave as labels: a published order, a file with one class name per line (read here), or the names.
+
+    Only the user's own word may name a file: a stranger's model.toml that did could have any file read and quoted.
+    """
+    if not isinstance(value, str):
+        return tuple(value)
+    orders = benchmark_dataset(benchmark).label_orders
+    if value in orders:
+        return value
+    path = Path(value)
     if not path.is_file():
-        raise ModelError(
-            f"{where}: labels {declared!r} is neither a published order ({', '.join(dataset.label_orders)}) nor a file"
-        )
+        raise ModelError(f"labels {value!r} is neither a published order ({', '.join(orders)}) nor a file")
     try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()], "from a file"
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a text file of class names: {error}") from error
 

@@ -64,17 +64,15 @@ def describe(file: RemoteFile, *, progress: Progress | None = None, retry: Retry
     return http.record_file(base_url(), file, retry or http.Retry(), progress or _quiet())
 
 
-def fetch(
-    file: RemoteFile, folder: Path, *, progress: Progress | None = None, retry: Retry | None = None
-) -> LocalFile:
+def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None, retry: Retry | None = None) -> LocalFile:
     """Bring `file` into `folder` and return it verified; what is there already is not fetched again.
 
     A cut download goes on where it stopped, in this process or the next; of two processes one waits for the
     other. Raises `SourceError`, in one line, when offline, refused, full, or when the bytes are not the
     published ones.
     """
-    from lensbench.sources import http
     from lensbench.progress import default_progress
+    from lensbench.sources import http
 
     if Path(file.name).name != file.name or "\0" in file.name:
         raise SourceError(f"record {file.record}: {file.name!r} is not a plain file name")
@@ -118,9 +116,7 @@ def find_local(files: Sequence[RemoteFile], source: Path) -> dict[str, Path]:
         here = [place for place in places[:1] if place.name == file.name and place.is_file()]
         below = [place / file.name for place in places[1:] if (place / file.name).is_file()]
         if not here and len(below) > 1:
-            raise SourceError(
-                f"{source}: {file.name} lies there twice ({below[0]}, {below[1]}); name one of them"
-            )
+            raise SourceError(f"{source}: {file.name} lies there twice ({below[0]}, {below[1]}); name one of them")
         for path in (here or below)[:1]:
             _check_pins(file, path)
             found[file.name] = path
@@ -148,8 +144,7 @@ def _pinned(file: RemoteFile, path: Path) -> LocalFile:
     for kind, pinned, actual in (("md5", file.md5, local.md5), ("sha256", file.sha256, local.sha256)):
         if pinned and pinned.lower() != actual:
             raise SourceError(
-                f"{path}: {kind} {actual}, but record {file.record} has {pinned}; "
-                f"move the file away and fetch it again"
+                f"{path}: {kind} {actual}, but record {file.record} has {pinned}; move the file away and fetch it again"
             )
     return local
 

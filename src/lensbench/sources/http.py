@@ -70,9 +70,7 @@ class UnavailableError(SourceError):
     """A source that did not answer or did not deliver: another one may."""
 
 
-def persist(
-    attempt: Callable[[], T], retry: Retry, progress: Progress, have: Callable[[], int] = lambda: 0
-) -> T:
+def persist(attempt: Callable[[], T], retry: Retry, progress: Progress, have: Callable[[], int] = lambda: 0) -> T:
     """Call `attempt` until it returns, with growing waits; `have` tells the bytes held: progress counts."""
     failures, best, reached = 0, have(), have() > 0
     while True:
@@ -98,7 +96,7 @@ def persist(
 class _Redirects(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http and https only, and never from https down to http."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # noqa: PLR0917
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         """The next request, or an error."""
         scheme = urlsplit(newurl).scheme
         if scheme != "https" and (scheme != "http" or urlsplit(req.full_url).scheme == "https"):
@@ -255,8 +253,7 @@ def agree(file: RemoteFile, what: str, expected: int | str | None, stated: int |
     if expected is None or stated is None or str(expected).lower() == str(stated).lower():
         return
     raise SourceError(
-        f"{file.name} of record {file.record}: expected {what} {expected}, but {by} says {stated}; "
-        f"nothing was stored"
+        f"{file.name} of record {file.record}: expected {what} {expected}, but {by} says {stated}; nothing was stored"
     )
 
 
@@ -287,9 +284,7 @@ def download(base: str, file: RemoteFile, final: Path, retry: Retry, progress: P
                 failures.append(error)
     if len(failures) == 1:
         raise failures[0]
-    raise SourceError(
-        f"{file.name} of record {file.record}: no source delivered it: {'; '.join(map(str, failures))}"
-    )
+    raise SourceError(f"{file.name} of record {file.record}: no source delivered it: {'; '.join(map(str, failures))}")
 
 
 def _attempt(url: str, file: RemoteFile, part: Part, retry: Retry, progress: Progress) -> None:
@@ -341,11 +336,7 @@ def _take_up(url: str, answer: Answer, file: RemoteFile, part: Part, progress: P
         part.restart()
         raise TransientError(f"{url}: has no such range")
     if answer.status == 206:
-        if (
-            answer.range
-            and answer.range[0] == part.size > 0
-            and part.continues(url, answer.headers.get("ETag"))
-        ):
+        if answer.range and answer.range[0] == part.size > 0 and part.continues(url, answer.headers.get("ETag")):
             return True
         asked, start = part.size, answer.range[0] if answer.range else "an unknown byte"
         part.restart()

@@ -1,0 +1,1 @@
+"""From a source to prepared Arrow files: locate, lay out, plan, build, store, load."""

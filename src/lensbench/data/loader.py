@@ -1,0 +1,74 @@
+"""Load a dataset folder's own code, `builder.py` and `specimen.py`, by path: one name per file and content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
+
+from lensbench.errors import DatasetError
+
+if TYPE_CHECKING:
+    from lensbench.data.builder import ClassificationBuilder
+
+BUILDER = "builder.py"
+
+
+def load_builder(folder: Path) -> type[ClassificationBuilder]:
+    """The builder class of the dataset in `folder`; raises DatasetError where there is none.
+
+    The code is the user's own (the registry that came with lensbench, or one they name): it runs as they do.
+    """
+    from lensbench.data.builder import ClassificationBuilder
+
+    module = _load(folder, BUILDER)
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, ClassificationBuilder) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise DatasetError(f"{folder / BUILDER}: expected one builder class, found {len(found)}")
+    return found[0]
+
+
+def rebuild(folder: Path, state: dict[str, Any]) -> ClassificationBuilder:
+    """A pickled builder again, in a worker process: its class is loaded by path first, then given its state."""
+    kind = load_builder(folder)
+    builder = kind.__new__(kind)
+    builder.__dict__.update(state)
+    return builder
+
+
+def load_specimen(folder: Path) -> Callable[..., list[Path]]:
+    """`make(folder, *, size, seed, layout, …) -> files` of the dataset's specimen script; DatasetError without one."""
+    make = getattr(_load(folder, "specimen.py"), "make", None)
+    if not callable(make):
+        raise DatasetError(f"{folder / 'specimen.py'}: defines no make()")
+    return cast("Callable[..., list[Path]]", make)
+
+
+def _load(folder: Path, file: str) -> ModuleType:
+    path = folder / file
+    try:
+        code = path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); {folder.name} has no {path.stem}") from error
+    # The name changes with path and content, so that an edited file is never the one already loaded.
+    name = f"lensbench_{path.stem}_{folder.name}_{hashlib.sha256(bytes(path) + code).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise DatasetError(f"{path}: is not a Python module")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
