@@ -34,9 +34,9 @@ def specimen(n: int, n_classes: int) -> tuple[Truth, Prediction]:
     logits[np.arange(n), label] += 3
     names = tuple(f"class {c}" for c in range(n_classes))
     taxon = tuple(f"taxon {c % 9}" for c in range(n_classes))
-    return Truth(
-        label, names, ClassInfo(names, taxon, tuple(c % 5 > 0 for c in range(n_classes)))
-    ), Prediction(logits, "logits")
+    return Truth(label, names, ClassInfo(names, taxon, tuple(c % 5 > 0 for c in range(n_classes)))), Prediction(
+        logits, "logits"
+    )
 
 
 def ours(truth: Truth, prediction: Prediction, ids: list[str]) -> dict[str, float]:
@@ -62,9 +62,7 @@ def scikit_learns(truth: Truth, prediction: Prediction) -> dict[str, float]:
     values["nll"], values["brier"] = sk.log_loss(y, p), sk.brier_score_loss(y, p, labels=every)
 
     def averages(y: IntArray, best: IntArray, average: str) -> tuple[float, float, float]:
-        scores = sk.precision_recall_fscore_support(
-            y, best, labels=np.unique(y), average=average, zero_division=0
-        )
+        scores = sk.precision_recall_fscore_support(y, best, labels=np.unique(y), average=average, zero_division=0)
         return float(scores[0]), float(scores[1]), float(scores[2])
 
     for average in ("macro", "weighted"):
@@ -99,9 +97,7 @@ def seconds(work: Callable[[], object]) -> float:
 def import_seconds(module: str) -> float:
     """Seconds to import a module in a fresh process, numpy already imported."""
     code = f"import numpy, time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
-    return float(
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    )
+    return float(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def main() -> None:

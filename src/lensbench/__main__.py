@@ -1,0 +1,5 @@
+"""`python -m lensbench` is `bench`."""
+
+from lensbench.cli import main
+
+main()

@@ -1,0 +1,84 @@
+"""`bench eval`: score a model, or predictions made elsewhere, on a benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from lensbench.cli.options import asker, registry_option
+
+
+@click.command("eval")
+@click.option("--model", type=click.Path(path_type=Path), help="An .onnx file, or a folder with model.toml.")
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="Predictions made elsewhere (.parquet or .csv: id, and label, top1…topK or one column per class).",
+)
+@click.option("--benchmark", help="The benchmark's name; left out, the one the model fits.")
+@click.option("--config", help="Another config of the benchmark's dataset: `specimen` is synthetic and always there.")
+@click.option("--labels", help="Order of the model's outputs: a published order, or a file with one name per line.")
+@click.option(
+    "--source",
+    type=click.Path(exists=True, path_type=Path),
+    help="The dataset's archives, or an unpacked copy, on disk (else LENSBENCH_SOURCE, else fetched).",
+)
+@click.option("--partial", is_flag=True, help="Take a source that holds only part of the split; the record says so.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the run (default runs/BENCHMARK/MODEL-SHA8).")
+@click.option("--name", help="Name of the model behind --predictions (default: the file's).")
+@click.option("--yes", is_flag=True, help="Download without asking.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@registry_option
+def command(
+    model: Path | None,
+    predictions: Path | None,
+    benchmark: str | None,
+    config: str | None,
+    labels: str | None,
+    source: Path | None,
+    partial: bool,
+    out: Path | None,
+    name: str | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Score a model, or predictions made elsewhere, on a benchmark.
+
+    A killed run goes on where it stopped when the same command is given again.
+
+    \b
+    bench eval --model my.onnx --benchmark lifewatch_flowcam --labels decrop2025
+    bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen
+    bench eval --predictions mine.csv --benchmark lifewatch_flowcam
+    """
+    from lensbench.benchmark import get_benchmark
+    from lensbench.evaluation import evaluate, evaluate_predictions
+    from lensbench.progress import default_progress
+
+    if (model is None) == (predictions is None):
+        raise click.UsageError("give one of --model and --predictions")
+    spec = get_benchmark(benchmark, config) if benchmark else None
+    if predictions is not None:
+        if spec is None:
+            raise click.UsageError("--predictions needs --benchmark NAME")
+        done = evaluate_predictions(predictions, spec, labels=labels, name=name, out=out)
+    else:
+        assert model is not None
+        done = evaluate(
+            model,
+            spec,
+            config=config,
+            labels=labels,
+            source=source,
+            partial=partial,
+            out=out,
+            progress=default_progress("images"),
+            confirm=asker(yes),
+        )
+    if as_json:
+        click.echo(done.record.to_json(), nl=False)
+    else:
+        from lensbench.cli.summary import summary
+
+        click.echo(summary(done))

@@ -1,0 +1,71 @@
+"""What a person reads after an evaluation: the scores with their intervals, what is missing, what was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lensbench.evaluation import Evaluated
+
+SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
+
+
+def summary(done: Evaluated) -> str:
+    """The text that `bench eval` prints."""
+    result = done.record.result
+    benchmark, coverage = result["benchmark"], result["coverage"]
+    name = f"{benchmark['name']} ({benchmark['config']})"
+    scored = f"{coverage['scored']:,} of {coverage['expected']:,} {benchmark['split']} images"
+    lines = ["", f"{result['model']['name']} on {name}: {scored}"]
+    if benchmark["synthetic"]:
+        lines.append(SYNTHETIC)
+    lines += ["", *table(result["metrics"])]
+    lines += [f"INCOMPLETE: {text}" for text in gaps(result)]
+    lines += [f"not used: {text}" for text in unused(result)]
+    lines += [f"assumed: {text}" for text in result["assumed"]]
+    lines += [f"note: {text}" for text in result["notes"]]
+    speed = done.record.run["images_per_second"]
+    lines += ["", f"speed: {speed:,.0f} images/s on {done.record.run['cores']} cores"] if speed else [""]
+    lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
+    lines.append(f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board")
+    return "\n".join(lines)
+
+
+def table(metrics: Mapping[str, Any]) -> list[str]:
+    """One line per metric: id, value, 95 % interval and how it was made."""
+    lines = [f"{'metric':<28} {'value':>9}   95 % interval"]
+    for key, entry in metrics.items():
+        if entry["value"] is None:
+            lines.append(f"{key:<28} {'–':>9}   {entry.get('reason', '')}")
+            continue
+        interval = f"[{entry['low']:.4f}, {entry['high']:.4f}]" if entry["low"] is not None else "none"
+        how = f"{entry['method']}, {entry['groups']} groups" if entry["low"] is not None else entry.get("reason", "")
+        lines.append(f"{key:<28} {entry['value']:>9.6f}   {interval}  {how}")
+    return lines
+
+
+def gaps(result: Mapping[str, Any]) -> list[str]:
+    """What is missing, in words; empty for a complete result."""
+    coverage = result["coverage"]
+    if not coverage["missing"]:
+        return []
+    some = ", ".join(coverage["missing_ids"][:2])
+    count = f"{coverage['missing']:,} of {coverage['expected']:,} images were not scored ({some}, …)"
+    return [f"{count}; the record stands apart from the board"]
+
+
+def unused(result: Mapping[str, Any]) -> list[str]:
+    """What was there and had no place in the evaluated split."""
+    coverage, benchmark = result["coverage"], result["benchmark"]
+    texts = []
+    if coverage["unlisted"]:
+        lists = "neither list" if not benchmark["synthetic"] else "none of the lists"
+        texts.append(f"{coverage['unlisted']:,} images of the source are in {lists} of {benchmark['config']}")
+        texts[-1] += "; none is taken for train"
+    if coverage["extra"]:
+        texts.append(f"{coverage['extra']:,} predictions are for ids outside the split")
+    return texts
+
+
+def _config(benchmark: Mapping[str, Any]) -> str:
+    return f"--config {benchmark['config']} " if benchmark["synthetic"] else ""

@@ -1,0 +1,157 @@
+"""From answers to the `result` of a record: align by id, score, and say what is complete, missing and assumed.
+
+Needs the manifest only: no image, no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.benchmark import HASHED, Benchmark, benchmark_dataset
+from lensbench.digest import UNKNOWN
+from lensbench.metrics import ClassInfo, Truth, confusion, per_class, ranking_rows, score, unsupported
+from lensbench.predictions import Answers
+from lensbench.splits import Manifest, label_indices
+from lensbench.stats import hash_groups
+
+SHOWN = 10
+"""How many missing ids a record names; it counts them all."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What a record says of a model. No path, no host."""
+
+    name: str
+    kind: str
+    sha256: str | None
+    labels: str
+    authors: tuple[str, ...] = ()
+    licence: str | None = None
+    training: str | None = None
+    url: str | None = None
+    parameters: int | None = None
+    bytes: int | None = None
+
+
+def make_result(
+    benchmark: Benchmark,
+    manifest: Manifest,
+    answers: Answers,
+    about: About,
+    *,
+    data: str = UNKNOWN,
+    unlisted: int | None = None,
+    assumed: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON.
+
+    `data` is the content digest of the evaluated split where images were read, `unlisted` the number of images in
+    the source that no list names.
+    """
+    expected = manifest.without(benchmark.absent)
+    mine = answers.on(expected.ids)
+    truth = _truth(benchmark, expected, mine.ids)
+    values = score(truth, mine.prediction, benchmark.metrics, clusters(benchmark, expected, mine.ids))
+    have = set(mine.ids)
+    missing = [key for key in expected.ids if key not in have]
+    rows = ranking_rows(truth, mine.prediction)
+    without = unsupported(truth)
+    told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []
+    result = {
+        "benchmark": {
+            "name": benchmark.name,
+            "revision": benchmark.revision,
+            "title": benchmark.title,
+            "task": benchmark.task,
+            "dataset": benchmark.dataset,
+            "version": benchmark.version,
+            "config": benchmark.config,
+            "split": benchmark.split,
+            "synthetic": benchmark.synthetic,
+        },
+        "digests": {
+            "benchmark": benchmark.digest,
+            "manifest": benchmark.manifest,
+            "data": data,
+            "model": about.sha256,
+            "predictions": mine.digest,
+        },
+        "model": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(about).items() if k != "sha256"},
+        "complete": not missing,
+        "coverage": {
+            "expected": len(expected.ids),
+            "scored": len(mine.ids),
+            "absent": len(benchmark.absent),
+            "missing": len(missing),
+            "missing_ids": missing[:SHOWN],
+            "extra": len(answers.ids) - len(mine.ids),
+            "unlisted": unlisted,
+        },
+        "metrics": {key: _metric(value) for key, value in values.items()},
+        "classes": [_class(entry) for entry in per_class(rows, truth.classes)],
+        "confusion": [list(cell) for cell in confusion(rows)],
+        "assumed": [*assumed, *answers.assumed],
+        "notes": [*notes, *told],
+    }
+    rounded = _round(result)
+    assert isinstance(rounded, dict)
+    return rounded
+
+
+def _round(value: Any) -> Any:
+    """Floats to 12 significant digits: the last bits of exp and log differ between CPUs, a record's hash must not."""
+    if isinstance(value, float):
+        return float(f"{value:.12g}")
+    if isinstance(value, dict):
+        return {key: _round(inner) for key, inner in value.items()}
+    return [_round(inner) for inner in value] if isinstance(value, list) else value
+
+
+def clusters(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> NDArray[np.int64]:
+    """The group of every id that an interval leaves out at once: hashed, or the manifest's group column."""
+    if benchmark.cluster == HASHED:
+        return hash_groups(ids).astype(np.int64)
+    group = dict(zip(manifest.ids, manifest.groups, strict=True))
+    names = sorted({group[key] or "" for key in ids})
+    index = {name: i for i, name in enumerate(names)}
+    return np.array([index[group[key] or ""] for key in ids], dtype=np.int64)
+
+
+def _truth(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> Truth:
+    index = np.array(label_indices(manifest.labels, benchmark.labels), dtype=np.int32)
+    support = np.bincount(index, minlength=len(benchmark.labels)).astype(np.int64)
+    if len(ids) != len(manifest.ids):
+        row = {key: i for i, key in enumerate(manifest.ids)}
+        index = index[np.array([row[key] for key in ids], dtype=np.intp)]
+    return Truth(index, benchmark.labels, class_info(benchmark), support)
+
+
+def class_info(benchmark: Benchmark) -> ClassInfo:
+    """The attributes of the benchmark's classes that coarse and plankton scores need."""
+    dataset = benchmark_dataset(benchmark)
+    taxon, plankton = dataset.attribute("taxon"), dataset.attribute("plankton")
+    return ClassInfo(
+        benchmark.labels,
+        None if taxon is None else tuple(taxon[name] for name in benchmark.labels),
+        None if plankton is None else tuple(plankton[name] == "true" for name in benchmark.labels),
+    )
+
+
+def _metric(value: Any) -> dict[str, Any]:
+    entry = asdict(value)
+    if entry["reason"] is None:
+        del entry["reason"]
+    return entry
+
+
+def _class(entry: Any) -> Mapping[str, Any]:
+    fields = asdict(entry)
+    fields["recall_low"], fields["recall_high"] = fields.pop("low"), fields.pop("high")
+    return fields
