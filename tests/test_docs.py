@@ -1,0 +1,411 @@
+"""The documents say what the code does: commands, options, metrics, fields, links and the card's numbers."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import json
+import re
+import shlex
+import tomllib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from huggingface_hub import DatasetCard
+
+from lensbench.cli import COMMANDS, bench
+from lensbench.evaluation import evaluate_predictions
+from lensbench.metrics import METRICS, Metric
+from lensbench.models.card import TABLES, card
+from lensbench.models.gate import DOMAINS, REFUSED_OPS
+from lensbench.registry import Dataset, get_dataset
+from lensbench.splits import read_manifest
+from tests.conftest import ROOT
+
+README = ROOT / "README.md"
+FOLDER = ROOT / "registry" / "lifewatch_flowcam"
+CARD = FOLDER / "README.md"
+PAGES = [README, CARD, *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^(<!-- runnable -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def text(page: Path | str) -> str:
+    return (ROOT / "docs" / page if isinstance(page, str) else page).read_text(encoding="utf-8")
+
+
+def blocks(page: Path, language: str) -> list[tuple[bool, str]]:
+    """(marked runnable, code) of every fenced block in `language`."""
+    return [(bool(mark), code) for mark, kind, code in BLOCK.findall(text(page)) if kind == language]
+
+
+def table(page: str, head: str) -> list[list[str]]:
+    """The cells of the rows below the header row that begins with the cells `head`."""
+    lines = page.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith(f"| {head} |"))
+    rows = []
+    for line in lines[start + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+    return rows
+
+
+def code(cell: str) -> str:
+    return cell.strip("`")
+
+
+def number(cell: str) -> int | None:
+    return None if cell == "unknown" else int(cell.replace(",", ""))
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+def command(name: str) -> click.Command:
+    found: click.Command = importlib.import_module(f"lensbench.cli.{name}").command
+    return found
+
+
+def options(of: click.Command) -> set[str]:
+    return {
+        flag for param in of.params if isinstance(param, click.Option) for flag in (*param.opts, *param.secondary_opts)
+    }
+
+
+def section(name: str) -> str:
+    found = re.search(rf"^## bench {name}\n(.*?)(?=^## |\Z)", text("commands.md"), re.MULTILINE | re.DOTALL)
+    assert found, f"docs/commands.md has no section '## bench {name}'"
+    return found[1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_of_a_command_is_documented_and_no_other(name: str) -> None:
+    documented = set(
+        re.findall(r"--?[a-z][a-z-]*", " ".join(row[0] for row in table(section(name), "option | meaning")))
+    )
+    assert documented == options(command(name))
+    for param in command(name).params:
+        if isinstance(param, click.Argument):
+            assert str(param.name).upper() in section(name)
+
+
+def test_the_options_of_bench_itself_are_documented() -> None:
+    preamble = text("commands.md").partition("\n## ")[0]
+    for flag in (*options(bench), "-h", "--help"):
+        assert f"`{flag}`" in preamble or f"`bench {flag}`" in preamble, flag
+
+
+def bench_lines() -> list[tuple[str, str]]:
+    found = []
+    for page in PAGES:
+        lines = [line for _, shell in blocks(page, "sh") for line in shell.splitlines()]
+        found += [(page.name, line) for line in lines if line.startswith("bench ")]
+    return found
+
+
+def test_every_bench_line_in_a_shell_block_can_be_typed() -> None:
+    assert len(bench_lines()) > 5
+    for page, line in bench_lines():
+        _, name, *arguments = shlex.split(line)
+        assert name in COMMANDS, f"{page}: {line}"
+        flags = {argument for argument in arguments if argument.startswith("--")}
+        assert flags <= options(command(name)), f"{page}: {line}"
+
+
+def test_first_screen_is_the_four_lines_and_make_knows_its_targets() -> None:
+    lines = blocks(README, "sh")[0][1].splitlines()
+    assert lines == [
+        "make demo",
+        ". .venv/bin/activate",
+        "bench eval --model my.onnx --benchmark lifewatch_flowcam",
+        "make test",
+    ]
+    assert text(README).index("make demo") < 800
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        assert set(re.findall(r"`make ([a-z]+)", text(page))) <= targets, page
+
+
+# -- metrics, records, models, benchmarks, variables ---------------------------------------------------------
+
+
+def metric_row(metric: Metric) -> list[str]:
+    return [
+        f"`{metric.id}`",
+        str(metric.version),
+        metric.direction,
+        metric.scale,
+        metric.formula,
+        metric.source,
+    ]
+
+
+def test_the_table_of_metrics_is_the_one_in_the_code() -> None:
+    assert table(text("metrics.md"), "id") == [metric_row(metric) for metric in METRICS.values()]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[str]:
+    """Dotted names of all fields: a list of tables is `name[]`, and metrics are named `<id>`."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            name = "<id>" if path == "metrics" else key
+            yield from leaves(inner, f"{path}.{name}" if path else name)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for inner in value:
+            yield from leaves(inner, f"{path}[]")
+    else:
+        yield path
+
+
+def test_every_field_of_a_record_is_documented_and_no_other(tmp_path: Path) -> None:
+    dataset = get_dataset("lifewatch_flowcam")
+    manifest = read_manifest(dataset, "specimen", "test")
+    file = tmp_path / "mine.csv"
+    with file.open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([("id", "label"), *zip(manifest.ids, manifest.labels, strict=True)])
+    done = evaluate_predictions(file, "lifewatch_flowcam", config="specimen", out=tmp_path / "run")
+    stored = json.loads((done.folder / "record.json").read_text(encoding="utf-8"))
+    page = text("record.md")
+    result, run = page.split("\n## ")[1:]
+    assert set(stored) == {"schema", "result", "sha256", "run"}
+    assert {code(row[0]) for row in table(result, "field")} == set(leaves(stored["result"]))
+    only_with_a_model = {"seconds.loop"}
+    assert {code(row[0]) for row in table(run, "field")} - only_with_a_model == set(leaves(stored["run"]))
+
+
+def test_every_entry_of_model_toml_is_documented_and_no_other() -> None:
+    inside = {name for name in TABLES if name}
+    entries = {f"{name}.{entry}" if name else entry for name, known in TABLES.items() for entry in known}
+    assert {code(row[0]) for row in table(text("model.md"), "entry | type")} == entries - inside
+
+
+def test_what_the_gate_refuses_is_documented() -> None:
+    page = text("model.md")
+    assert all(f"`{name}`" in page for name in (*REFUSED_OPS, *filter(None, DOMAINS)))
+
+
+def test_the_example_of_model_toml_is_accepted_and_uses_every_table() -> None:
+    (example,) = blocks(README, "toml")
+    data = tomllib.loads(example[1])
+    assert card(data, "README.md").labels in get_dataset("lifewatch_flowcam").label_orders
+    assert {name for name in TABLES if name} <= data.keys()
+
+
+def test_every_entry_of_a_benchmark_is_documented() -> None:
+    page = text("benchmark.md")
+    for path in (ROOT / "benchmarks").glob("*.toml"):
+        for key, value in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            inner = value[0] if isinstance(value, list) else value
+            for name in (key, *(inner if isinstance(inner, dict) else ())):
+                assert re.search(rf"`\[*{name}\]*`", page), f"{path.name}: {key} {name}"
+
+
+def test_every_variable_that_is_read_is_documented() -> None:
+    code_files = [*(ROOT / "src").rglob("*.py"), ROOT / "tests" / "conftest.py"]
+    names = {name for file in code_files for name in re.findall(r"LENSBENCH_[A-Z]+", file.read_text(encoding="utf-8"))}
+    documented = " ".join(row[0] for row in table(text("sources.md"), "variable"))
+    assert names == set(re.findall(r"LENSBENCH_[A-Z]+", documented))
+
+
+# -- links and code ------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    heads = re.findall(r"^#+ (.*)$", BLOCK.sub("", text(page)), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head).lower().replace(" ", "-") for head in heads}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name + "/" + page.name)
+def test_no_relative_link_is_dead(page: Path) -> None:
+    links = re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", text(page)))
+    for link in links:
+        if re.match(r"https?://", link):
+            continue
+        target, _, anchor = link.partition("#")
+        path = (page.parent / target).resolve() if target else page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path), link
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    for page in PAGES[1:]:
+        assert f"({page.relative_to(ROOT)})" in text(README)
+
+
+def test_every_folder_of_the_layout_exists() -> None:
+    assert all((ROOT / code(row[0])).is_dir() for row in table(text(README), "folder"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.parent.name + "/" + page.name)
+def test_python_blocks_compile(page: Path) -> None:
+    for _, block in blocks(page, "python"):
+        compile(block, str(page), "exec")
+
+
+def test_the_blocks_marked_runnable_run_offline(capsys: pytest.CaptureFixture[str]) -> None:
+    runnable = [block for marked, block in blocks(README, "python") if marked]
+    assert runnable
+    for block in runnable:
+        exec(compile(block, str(README), "exec"), {"__name__": "__main__"})
+        assert capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_scores_in_the_readme_are_what_the_command_prints(tmp_path: Path) -> None:
+    from lensbench.cli.summary import summary
+    from lensbench.evaluation import evaluate
+
+    done = evaluate(ROOT / "leaderboards" / "submissions" / "features", config="specimen", out=tmp_path / "run")
+    printed = summary(done).splitlines()
+    number_like = re.compile(r"(?<![\w@])\d\.\d+")
+    ((_, block),) = blocks(README, "text")
+    for line in filter(None, block.splitlines()):
+        same = [other for other in printed if number_like.sub("#", other) == number_like.sub("#", line)]
+        same = [other for other in same if other.split()[0] == line.split()[0]]
+        assert same, line
+        shown, found = ([float(n) for n in number_like.findall(text_)] for text_ in (line, same[0]))
+        assert found == pytest.approx(shown, abs=2e-3), line  # kernels of other CPUs round otherwise
+
+
+# -- the dataset card ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def dataset() -> Dataset:
+    return get_dataset("lifewatch_flowcam", ROOT / "registry")
+
+
+@pytest.fixture(scope="module")
+def body() -> str:
+    return str(DatasetCard.load(CARD).text)
+
+
+def attributes(dataset: Dataset, name: str) -> list[str]:
+    return list((dataset.attribute(name) or {}).values())
+
+
+def test_front_matter_is_what_the_hub_reads_and_agrees_with_the_registry(dataset: Dataset) -> None:
+    data = DatasetCard.load(CARD).data.to_dict()
+    assert data["license"].lower() == dataset.licence.lower()
+    assert dataset.title.startswith(data["pretty_name"])
+    assert data["task_categories"] == ["image-classification"]
+    assert data["size_categories"] == ["100K<n<1M"]
+    counts = [n for version in dataset.versions.values() for n in version.images.values() if n is not None]
+    assert all(100_000 < n < 1_000_000 for n in counts)
+    assert all(isinstance(tag, str) for tag in data["tags"])
+
+
+def test_splits_of_the_card_are_those_of_the_registry(dataset: Dataset, body: str) -> None:
+    stated = {(row[0], row[1]): row[2:] for row in table(body, "config | split")}
+    assert stated.keys() == {(c.name, s) for c in dataset.configs.values() for s in c.splits}
+    for (config, split), (listed, classes, pinned) in stated.items():
+        entry = dataset.config(config).splits[split]
+        assert number(listed) == entry.rows, (config, split)
+        assert (pinned == "yes") == (entry.manifest is not None), (config, split)
+        present = len(set(read_manifest(dataset, config, split).labels)) if entry.manifest else None
+        assert number(classes) == present, (config, split)
+
+
+def test_advertised_and_counted_numbers_of_the_card_are_those_of_the_registry(dataset: Dataset, body: str) -> None:
+    names = ("advertised", "listed", "counted")
+    rows = table(body, "number of images")
+    for column, version in enumerate(("1.0.0", "2.0.0"), start=1):
+        stated = [number(row[column]) for row in rows]
+        assert stated == [dataset.versions[version].images[name] for name in names]
+    rows_of = dataset.config("decrop2025").splits.values()
+    assert sum(split.rows or 0 for split in rows_of) == dataset.versions["2.0.0"].images["listed"]
+
+
+def test_classes_of_the_card_are_those_of_the_class_table(dataset: Dataset, body: str) -> None:
+    ids = [key for key in attributes(dataset, "aphia_id") if key]
+    without, shared = len(dataset.classes) - len(ids), [n for n in Counter(ids).values() if n > 1]
+    assert f"{len(dataset.classes)} classes have {len(set(ids))} distinct AphiaIDs and {without} have none" in body
+    assert (len(shared), min(shared), max(shared)) == (8, 2, 5)
+    assert "Eight AphiaIDs are shared by two to five classes" in body
+    assert ids.count("148899") == 5
+    assert "148899 alone stands for five" in body
+    assert {row[0]: int(row[1]) for row in table(body, "taxon")} == Counter(attributes(dataset, "taxon"))
+    assert f"`plankton` is false for {attributes(dataset, 'plankton').count('false')} classes" in body
+
+
+def test_support_and_overlap_stated_in_the_card_are_counted(dataset: Dataset, body: str) -> None:
+    test = read_manifest(dataset, "decrop2025", "test")
+    support = Counter(test.labels).values()
+    assert (sum(n <= 50 for n in support), sum(n <= 20 for n in support)) == (31, 11)
+    assert "Thirty-one classes have at most 50 test images in `decrop2025`, eleven at most 20" in body
+    overlap = [len({*test.ids} & {*read_manifest(dataset, "equal400", s).ids}) for s in ("test", "validation")]
+    assert overlap == [2171, 1305]
+    assert re.search(r"33,718 test images of `decrop2025`, 2,171 are in the test\s+and 1,305 in the validation", body)
+    assert max(Counter(read_manifest(dataset, "equal400", "test").labels).values()) == 400
+
+
+def test_the_cost_of_a_wrong_label_order_stated_in_the_card_is_counted(dataset: Dataset, body: str) -> None:
+    right = dataset.label_order("decrop2025")
+    labels = read_manifest(dataset, "decrop2025", "test").labels
+    for order, stated in (("equal400", "4.5 %"), ("alphabetical", "67.4 %")):
+        read_as = dict(zip(right, dataset.label_order(order), strict=True))
+        share = sum(label == read_as[label] for label in labels) / len(labels)
+        assert f"{100 * share:.1f} %" == stated
+        assert stated in body
+
+
+def test_stations_of_the_card_are_seventeen_codes_at_sea_off_belgium(body: str) -> None:
+    rows = table(body, "code")
+    assert len({row[0] for row in rows}) == len(rows) == 17
+    assert Counter(row[3] for row in rows) == {"monthly": 9, "seasonally": 8}
+    assert all(2 < float(row[1]) < 4 and 51 < float(row[2]) < 52 for row in rows)
+    listed = re.search(r"^STATIONS = \((.*?)^\)", text(FOLDER / "specimen.py"), re.MULTILINE | re.DOTALL)
+    assert listed
+    assert [row[0] for row in rows] == re.findall(r'"(\w+)"', listed[1])
+
+
+def test_columns_of_the_card_are_those_of_the_builder(dataset: Dataset, body: str) -> None:
+    import datasets
+
+    from lensbench.data.loader import load_builder
+
+    columns = dict(load_builder(dataset.folder).columns())
+    columns["label"] = datasets.ClassLabel(names=list(dataset.label_order("decrop2025")))
+    kinds = {
+        name: feature.dtype if isinstance(feature, datasets.Value) else type(feature).__name__
+        for name, feature in columns.items()
+    }
+    assert {code(row[0]): row[1] for row in table(body, "column")} == kinds
+
+
+def test_versions_and_citations_of_the_card_are_those_of_the_registry(dataset: Dataset, body: str) -> None:
+    header = next(line for line in body.splitlines() if line.startswith("| | 1.0.0"))
+    assert "2.0.0 (default)" in header
+    assert dataset.latest == "2.0.0"
+    records = next(row for row in body.splitlines() if row.startswith("| Zenodo record |"))
+    for version in dataset.versions.values():
+        assert version.record in records
+        assert version.citation in body
+
+
+def test_sizes_of_the_card_are_those_of_the_registry(dataset: Dataset, body: str) -> None:
+    for version in dataset.versions.values():
+        for file in version.files:
+            assert f"about {(file.size_about or 0) // 10**6} MB" in body
+    absent = [
+        (config.name, split.name, split.absent["2.0.0"].about)
+        for config in dataset.configs.values()
+        for split in config.splits.values()
+        if "2.0.0" in split.absent
+    ]
+    assert absent == [
+        ("decrop2025", "train", 26),
+        ("decrop2025", "validation", 26),
+        ("decrop2025", "test", 26),
+        ("equal400", "train", 46),
+        ("equal400", "test", 26),
+        ("specimen", "train", 3),
+        ("specimen", "test", 2),
+    ]
+    flat = " ".join(body.split())
+    assert "up to 26 a split in `decrop2025`, 26 in the test and 46 in the train list of `equal400`" in flat
+    assert "listed images without a file (3 in train, 2 in test)" in flat
