@@ -24,12 +24,7 @@ help:
 	@touch $@
 
 .venv/.dev: .venv/.core requirements-dev.lock
-	@echo "adding what the tests need to .venv"
-	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@touch $@
-
-.venv/.dvc: .venv/.core requirements-dev.lock
-	@echo "adding dvc to .venv"
+	@echo "adding dvc and what the tests need to .venv (a minute or two)"
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@
 
@@ -48,8 +43,9 @@ lint: .venv/.dev
 types: .venv/.dev
 	@$(BIN)/mypy
 
-refresh: .venv/.dvc
-	@$(BIN)/dvc repro
+refresh: export PATH := $(CURDIR)/$(BIN):$(PATH)
+refresh: .venv/.dev
+	@dvc repro
 
 bench: .venv/.dev
 	@for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
