@@ -174,7 +174,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     return Benchmark(
         name=data["name"],
         revision=int(data["revision"]),
-        title=data["title"],
+        title=f"{dataset.title}, specimen" if chosen.synthetic else data["title"],
         task=data["task"],
         dataset=dataset.name,
         version=version,
