@@ -100,6 +100,7 @@ def run(
         {},
         {"batch": 1},
         {"batch": 7},
+        {"batch": 100},
         {"layout": "NHWC"},
         {"layout": "NHWC", "batch": 1},
         {"channels": 1},
