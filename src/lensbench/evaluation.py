@@ -113,9 +113,7 @@ def _evaluate_onnx(
     run = _run(onnx, contract, spec, data.digests[spec.split], len(images), out)
     with locked(run.folder):
         reused, loop = _infer(onnx, contract, run, images, data, spec, progress)
-        import pyarrow.parquet as pq
-
-        answers = answers_of(ids, stored_scores(pq.ParquetFile(run.predictions).read()), contract.kind)
+        answers = answers_of(ids, stored_scores(run.predictions), contract.kind)
         result = make_result(
             spec,
             manifest,

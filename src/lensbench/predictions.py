@@ -90,14 +90,28 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="none", use_dictionary=False, write_statistics=False)
 
 
-def stored_scores(table: pa.Table) -> NDArray[np.float32]:
-    """The `scores` column as an (n, classes) float32 array."""
-    chunks = []
+def stored_scores(path: Path) -> NDArray[np.float32]:
+    """The `scores` of a run's own Parquet file as an (n, classes) float32 array, read one row group at a time."""
+    file = pq.ParquetFile(path, memory_map=True)
+    width = file.schema_arrow.field("scores").type.list_size
+    out = np.empty((file.metadata.num_rows, width), np.float32)
+    start = 0
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=["scores"])
+        out[start : start + len(table)] = _matrix(table)
+        start += len(table)
+    return out
+
+
+def _matrix(table: pa.Table) -> NDArray[np.float32]:
+    """The `scores` column of a table. Through buffers: `to_numpy` would import pandas."""
+    width = table.schema.field("scores").type.list_size
+    chunks = [np.empty((0, width), np.float32)]
     for chunk in table["scores"].chunks:
         flat = chunk.flatten()
         values = np.frombuffer(flat.buffers()[1], np.float32)[flat.offset : flat.offset + len(flat)]
-        chunks.append(values.reshape(-1, chunk.type.list_size))
-    return np.concatenate(chunks) if chunks else np.empty((0, table.schema.field("scores").type.list_size), np.float32)
+        chunks.append(values.reshape(-1, width))
+    return np.concatenate(chunks)
 
 
 def read_predictions(
@@ -170,7 +184,7 @@ def _listed(table: pa.Table, ids: list[str], path: Path, labels: Sequence[str], 
     declared = meta.get("kind")
     if declared not in (None, "logits", "probabilities"):
         raise ModelError(f"{path.name}: unknown kind of scores {declared!r}")
-    return answers_of(ids, np.ascontiguousarray(stored_scores(table)[:, columns]), declared)
+    return answers_of(ids, np.ascontiguousarray(_matrix(table)[:, columns]), declared)
 
 
 def _metadata(table: pa.Table, path: Path) -> dict[str, Any]:

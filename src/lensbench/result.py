@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lensbench.benchmark import HASHED, Benchmark, benchmark_dataset
 from lensbench.digest import UNKNOWN
-from lensbench.metrics import ClassInfo, Truth, confusion, per_class, ranking_rows, score, unsupported
+from lensbench.metrics import ClassInfo, Truth, confusion, per_class, ranking_rows, rows_of, score, unsupported
 from lensbench.predictions import Answers
 from lensbench.splits import Manifest, label_indices
 from lensbench.stats import hash_groups
@@ -61,7 +61,7 @@ def make_result(
     values = score(truth, mine.prediction, benchmark.metrics, clusters(benchmark, expected, mine.ids))
     have = set(mine.ids)
     missing = [key for key in expected.ids if key not in have]
-    rows = ranking_rows(truth, mine.prediction)
+    rows = rows_of(ranking_rows, truth, mine.prediction)
     without = unsupported(truth)
     told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []
     result = {

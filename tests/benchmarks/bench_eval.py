@@ -273,8 +273,18 @@ def memory(source: Path, work: Path) -> None:
     for folder in (small, source):
         prepare(folder)
         with tempfile.TemporaryDirectory(dir=work) as out:
-            command = [sys.executable, "-c", CHILD, str(model), str(folder), out, "0"]
-            child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            command = [sys.executable, "-m", "lensbench", "eval", "--model", str(model), "--source", str(folder)]
+            command += [
+                "--benchmark",
+                "lifewatch_flowcam",
+                "--config",
+                "specimen",
+                "--labels",
+                "equal400",
+                "--out",
+                out,
+            ]
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             peak = 0
             while child.poll() is None:
                 peak = max(peak, private(child.pid))

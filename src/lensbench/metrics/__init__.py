@@ -8,7 +8,7 @@
 from lensbench.metrics.base import Additive, ClassInfo, Metric, Prediction, Rows, Truth
 from lensbench.metrics.classes import ClassScore, confusion, per_class, unsupported
 from lensbench.metrics.classification import ranking_rows
-from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, score
+from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, rows_of, score
 
 __all__ = [
     "METRICS",
@@ -24,6 +24,7 @@ __all__ = [
     "get_metric",
     "per_class",
     "ranking_rows",
+    "rows_of",
     "score",
     "unsupported",
 ]

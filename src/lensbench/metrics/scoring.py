@@ -10,10 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import BenchmarkError, nearest
-from lensbench.metrics.base import ClassInfo, Metric, Prediction, Rows, Truth, leave_one_out
+from lensbench.metrics.base import (
+    ClassInfo,
+    Metric,
+    Prediction,
+    Rows,
+    Truth,
+    check_aligned,
+    concatenated,
+    leave_one_out,
+)
 from lensbench.metrics.calibration import CALIBRATION_METRICS
 from lensbench.metrics.classification import RANKING_METRICS
 from lensbench.stats import jackknife
+
+BLOCK = 4_096
+"""Samples whose rows are worked out at a time: float64 copies of all scores at once would be most of the memory."""
 
 METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS)}
 """Every metric by id."""
@@ -77,9 +89,18 @@ def score(
             values[metric.id] = MetricValue(None, None, None, "none", 0, reason)
             continue
         if metric.per_sample not in computed:
-            computed[metric.per_sample] = metric.per_sample(truth, prediction)
+            computed[metric.per_sample] = rows_of(metric.per_sample, truth, prediction)
         values[metric.id] = with_interval(metric, computed[metric.per_sample], clusters)
     return values
+
+
+def rows_of(per_sample: Callable[[Any, Any], Rows], truth: Truth, prediction: Prediction) -> Rows:
+    """All rows of a `per_sample`, worked out a block of samples at a time: the same rows in little memory."""
+    if len(truth) <= BLOCK:
+        return per_sample(truth, prediction)
+    check_aligned(truth, prediction)
+    blocks = [np.arange(a, min(a + BLOCK, len(truth))) for a in range(0, len(truth), BLOCK)]
+    return concatenated([per_sample(truth.take(rows), prediction.take(rows)) for rows in blocks])
 
 
 def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]) -> MetricValue:
