@@ -24,8 +24,8 @@ def main() -> None:
     dataset = get_dataset(args.dataset)
     (archive,) = (dataset.folder / SPECIMEN).iterdir()
     source = Source(Spec(archives=(archive,)))
-    labels = next(name for name in dataset.label_orders if find_lists(source.texts(), dataset.label_order(name)))
-    order = dataset.label_order(labels)
+    names = next(name for name in dataset.label_orders if find_lists(source.texts(), dataset.label_order(name)))
+    order = dataset.label_order(names)
     lists = find_lists(source.texts(), order)
     images, _ = index_images(source, order)
     data = archive.read_bytes()
@@ -33,7 +33,8 @@ def main() -> None:
 # Synthetic: made once by specimen.py, in the layout of {dataset.latest}, split by its own lists.
 [configs.{SPECIMEN}]
 title = "synthetic images of the same schema; says nothing about real plankton"
-labels = "{labels}"
+labels = "{dataset.config(None).labels}"
+lists = "{names}"
 synthetic = true
 
 [[configs.{SPECIMEN}.files]]

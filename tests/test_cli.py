@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -117,6 +118,20 @@ def test_refresh_scores_again_what_has_changed(submissions: Path) -> None:
     done = call("refresh", "--leaderboards", submissions, "--only", "good")
     assert "scored  good" in done.output
     assert read_record(submissions / SLUG / "records" / "good.json").sha256 != before
+
+
+def test_another_declaration_is_another_submission(submissions: Path) -> None:
+    call("refresh", "--leaderboards", submissions, "--only", "good", "--no-boards")
+    card = submissions / "submissions" / "good" / "model.toml"
+    card.write_text(card.read_text().replace("decrop2025", "equal400"))
+    assert "scored  good" in call("refresh", "--leaderboards", submissions, "--only", "good", "--no-boards").output
+
+
+def test_a_pipe_stops_nobody(submissions: Path) -> None:
+    (submissions / "submissions" / "pipe").mkdir()
+    os.mkfifo(submissions / "submissions" / "pipe" / "model.toml")
+    done = call("refresh", "--leaderboards", submissions, "--no-boards")
+    assert "failed  pipe:" in done.output and "scored  good" in done.output
 
 
 def test_a_link_out_of_the_folder_is_not_followed(submissions: Path, tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def test_a_model_gets_a_complete_record_with_intervals(model: Path) -> None:
     assert result["complete"] and result["coverage"]["missing"] == 0 and result["benchmark"]["synthetic"]
     assert result["digests"]["benchmark"] == get_benchmark(NAME, "specimen").digest
     for entry in result["metrics"].values():
-        assert entry["value"] is None or entry["low"] <= entry["value"] <= entry["high"]
+        assert entry["low"] is None or entry["low"] <= entry["value"] <= entry["high"]
+        assert entry["low"] is not None or entry["reason"]
     assert read_record(done.folder / "record.json") == done.record
     assert done.folder.parent == Path("runs/lifewatch_flowcam-specimen")
 
@@ -152,8 +153,7 @@ def test_no_space_left_is_one_line_and_keeps_what_was_done(model: Path, monkeypa
     monkeypatch.setattr(shards, "write_parquet", full)
     with pytest.raises(ModelError, match=r"cannot be written \(No space left on device\); free some space"):
         run(model, out="full")
-    assert [path.name for path in Path("full/shards").iterdir()] == []
-    assert not Path("full/record.json").exists()
+    assert not Path("full").exists(), "nothing was done, so nothing is left"
 
 
 # Predictions made elsewhere
@@ -264,6 +264,48 @@ def test_parquet_that_is_none_and_scores_without_names(tmp_path: Path) -> None:
     assert done.record.result["coverage"]["scored"] == 1
 
 
+def test_parquet_tricks_are_refused(tmp_path: Path) -> None:
+    labels, ids = get_benchmark(NAME).labels, rows(get_benchmark(NAME)).ids[:2]
+    path = tmp_path / "p.parquet"
+    flat = pa.array([None] + [0.5] * 189, pa.float32())
+    pq.write_table(pa.table({"id": ids, "scores": pa.FixedSizeListArray.from_arrays(flat, 95)}), path)
+    with pytest.raises(ModelError, match="holds nulls"):
+        evaluate_predictions(path, NAME, labels="decrop2025")
+    columns = [pa.array(ids), *([pa.array([0.5, 0.5])] * 96)]
+    pq.write_table(pa.table(columns, names=["id", *labels, "Egg/Cyst"]), path)
+    with pytest.raises(ModelError, match="two columns are of one class"):
+        evaluate_predictions(path, NAME)
+    pq.write_table(pa.Table.from_arrays([pa.array(ids), pa.array(ids)], names=["id", "id"]), path)
+    with pytest.raises(ModelError, match="column 'id' occurs twice"):
+        evaluate_predictions(path, NAME)
+
+
+def test_labels_that_contradict_the_file_are_refused(model: Path) -> None:
+    done = run(model)
+    with pytest.raises(ModelError, match="in another order than the labels given"):
+        evaluate_predictions(done.folder / "predictions.parquet", NAME, config="specimen", labels="alphabetical")
+
+
+def test_somebody_elses_files_are_not_touched(model: Path) -> None:
+    Path("mine/shards").mkdir(parents=True)
+    Path("mine/shards/precious.txt").write_text("x")
+    with pytest.raises(ModelError, match="holds shards that no run put there"):
+        run(model, out="mine")
+    assert Path("mine/shards/precious.txt").read_text() == "x"
+
+
+def test_a_changed_cache_is_noticed(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LENSBENCH_HOME", str(tmp_path / "own-home"))
+    run(model, out="a")
+    (arrow,) = (tmp_path / "own-home").rglob("*-test.arrow")
+    data = bytearray(arrow.read_bytes())
+    at = data.index(b"\xff\xd8\xff", len(data) // 2)
+    data[at + 200] ^= 0xFF
+    arrow.write_bytes(bytes(data))
+    with pytest.raises(LensbenchError, match="was changed on disk after it was built"):
+        run(model, out="b")
+
+
 def test_nan_in_a_prediction_file_is_refused(tmp_path: Path) -> None:
     labels = get_benchmark(NAME).labels
     key = rows(get_benchmark(NAME)).ids[0]
@@ -281,11 +323,26 @@ def command(*args: str | Path) -> Result:
 
 
 @pytest.mark.parametrize("what", ["nan", "inf", "random", "neighbours", "transposed"])
-def test_models_that_give_no_scores_leave_nothing_that_looks_like_a_result(what: str, tmp_path: Path) -> None:
+def test_models_that_give_no_scores_leave_nothing(what: str, tmp_path: Path) -> None:
     path = write(tmp_path, broken_model(what))
     with pytest.raises(LensbenchError):
         run(path, out="broken")
-    assert not Path("broken/record.json").exists() and not Path("broken/predictions.parquet").exists()
+    assert not Path("broken").exists()
+
+
+def test_percentages_are_not_taken_for_logits(tmp_path: Path) -> None:
+    labels, ids = get_benchmark(NAME).labels, rows(get_benchmark(NAME)).ids[:2]
+    line = ",".join(["90", *["0.1063829"] * 94])
+    text = ",".join(["id", *labels]) + "".join(f"\n{key},{line}" for key in ids) + "\n"
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(ModelError, match="every row sums to 100"):
+        evaluate_predictions(tmp_path / "p.csv", NAME)
+
+
+def test_a_source_without_a_specimen_is_refused_not_replaced(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(LensbenchError, match=r"neither Flowcam.*lie there"):
+        run(model, source=tmp_path / "empty")
 
 
 def test_a_model_that_fits_two_benchmarks_must_name_one(model: Path) -> None:

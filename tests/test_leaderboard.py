@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from lensbench.errors import RecordError
 from lensbench.leaderboard import Leaderboard, Refused, read_board
 from lensbench.leaderboard.charts import axis, confusion_map, level
+from lensbench.leaderboard.detail import TIES, breakable
 from lensbench.leaderboard.entry import parse_entry
 from lensbench.leaderboard.escape import as_csv, as_html, as_markdown, clean, web_url
 from lensbench.leaderboard.markdown import markdown_text
@@ -335,6 +336,43 @@ def test_null_metrics_are_dashes_with_their_reason() -> None:
     assert 'title="needs scores">–</td>' in page_text(board)
     assert csv_text(board).splitlines()[1].count(",,") >= 1
     assert math.isnan(board.to_pandas()["top3"][0])
+
+
+def test_a_value_without_interval_says_why_in_every_file() -> None:
+    bare = {
+        **metric(0.25),
+        "low": None,
+        "high": None,
+        "method": "none",
+        "groups": 200,
+        "reason": "no group <changes> it",
+    }
+    change = setting("metrics", "macro_recall", to=bare)
+    board = build(("x.json", record(SMALL, "x", change)), scored("second", 0.2))
+    page = page_text(board)
+    assert '<small title="no group &lt;changes&gt; it">no interval</small>' in page
+    assert '<td class="n">0.250<small>–</small></td><td class="how">no group &lt;changes&gt; it</td>' in page
+    assert "Shaded:" not in page and 'class="band"' not in page
+    assert "| 1 | x | 0.250 no interval |" in markdown_text(board)
+    row = next(csv.DictReader(io.StringIO(csv_text(board))))
+    assert (row["macro_recall"], row["macro_recall_low"], row["macro_recall_high"]) == ("0.25", "", "")
+
+
+def test_fractional_counts_are_explained_where_there_are_some() -> None:
+    shared = setting("confusion", to=[[0, 0, 2.5], [0, 1, 2.5]])
+    assert TIES in page_text(build(("x.json", record(SMALL, "x", shared))))
+    assert TIES not in page_text(build(("x.json", record(SMALL, "x", setting("confusion", to=[[0, 0, 5.0]])))))
+
+
+def test_class_names_break_where_taxa_are_joined() -> None:
+    assert breakable("A_b+<C>") == "A_<wbr>b+<wbr>&lt;C&gt;"
+
+
+def test_commands_name_the_label_order() -> None:
+    board = build(scored("x", 0.5))
+    line = f"bench eval --model my.onnx --benchmark {SMALL.name} --labels ORDER"
+    for text in (page_text(board), markdown_text(board)):
+        assert f"\n{line}\n" in text or f"\n{line}</pre>" in text
 
 
 def test_a_board_with_references_alone_is_a_whole_page() -> None:

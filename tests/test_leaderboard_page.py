@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lensbench.leaderboard import Leaderboard, Refused
-from tests.board_records import benchmark, metric, record
+from tests.board_records import CLASSES, benchmark, metric, record
 from tests.conftest import chromium
 
 pytestmark = pytest.mark.needs("chromium")
@@ -157,6 +157,18 @@ def test_filters_rows_and_records_together(browser: Any, page_file: Path) -> Non
         assert page.locator("output").inner_text() == ""
 
 
+def test_a_filter_without_match_says_so(browser: Any, page_file: Path) -> None:
+    with Visit(browser, page_file) as page:
+        said = page.get_by_text("No model matches.")
+        assert not said.is_visible()
+        page.get_by_role("searchbox").fill("no such model")
+        assert said.is_visible()
+        assert page.locator(".board tbody tr:visible").count() == 1
+        page.get_by_role("searchbox").fill("small CNN")
+        assert not said.is_visible()
+        assert not page.get_by_text("as published, not re-run").is_visible()
+
+
 def test_chooses_columns(browser: Any, page_file: Path) -> None:
     with Visit(browser, page_file) as page:
         brier = page.locator(".board th", has_text="Brier score")
@@ -178,6 +190,32 @@ def test_a_model_link_opens_its_record_and_the_map_reads_out_a_cell(browser: Any
         side = drawn.bounding_box()["width"] / 95
         drawn.hover(position={"x": side * 2.5, "y": side * 2.5})
         assert " → ".join(["Actinoptychus", "Actinoptychus"]) in opened.locator(".readout").inner_text()
+
+
+def test_the_map_is_read_by_finger_and_by_keyboard(browser: Any, page_file: Path) -> None:
+    with Visit(browser, page_file, viewport={"width": 400, "height": 900}, has_touch=True) as page:
+        opened = page.locator("details.record").first
+        opened.locator("> summary").click()
+        drawn, readout = opened.locator(".map"), opened.locator(".readout")
+        assert opened.locator(".axes").inner_text().split("\n")[:2] == ["predicted class →", "true class →"]
+        side = drawn.bounding_box()["width"] / 95
+        drawn.tap(position={"x": side * 2.5, "y": side * 2.5})
+        assert "Actinoptychus → Actinoptychus:" in readout.inner_text()
+        drawn.press("ArrowRight")
+        assert f"Actinoptychus → {CLASSES[3]}:" in readout.inner_text()
+
+
+def test_on_a_narrow_screen_the_interval_is_drawn_under_its_value_and_tables_fit(browser: Any, page_file: Path) -> None:
+    with Visit(browser, page_file, viewport={"width": 400, "height": 900}) as page:
+        value = page.locator(".board tbody td:nth-child(3)").first.bounding_box()
+        plot = page.locator(".board tbody .plot").first.bounding_box()
+        assert value["x"] <= plot["x"] and plot["x"] + plot["width"] <= value["x"] + value["width"] <= 400
+        assert plot["width"] >= 80 and plot["y"] > value["y"]
+        page.locator("details.record > summary").first.click()
+        for label in ("Metrics", "Most confused pairs"):
+            box = page.get_by_role("region", name=label).first
+            assert box.evaluate("e => e.scrollWidth <= e.clientWidth")
+        assert page.locator("pre").evaluate("e => e.scrollWidth <= e.clientWidth")
 
 
 def test_without_javascript_everything_is_there(browser: Any, page_file: Path) -> None:

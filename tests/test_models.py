@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -200,6 +201,53 @@ def test_a_function_that_calls_itself_is_refused() -> None:
         read_graph(data, "m.onnx")
 
 
+def test_external_data_in_a_functions_default_attribute_is_refused() -> None:
+    hidden = numpy_helper.from_array(np.zeros(1, np.float32), "c")
+    hidden.ClearField("raw_data")
+    hidden.data_location = TensorProto.EXTERNAL
+    hidden.external_data.add(key="location", value="secret.bin")
+    node = helper.make_node("Identity", ["a"], ["b"])
+    default = helper.make_attribute("v", hidden)
+    function = helper.make_function(
+        "d", "f", ["a"], ["b"], [node], [helper.make_opsetid("", 17)], attribute_protos=[default]
+    )
+    call = helper.make_node("f", ["w"], ["y"], domain="d")
+    with pytest.raises(ModelError, match="lies outside the file"):
+        read_graph(pack([call], 1, ["n", 3, 2, 2], [3, 95], weights(95), functions=[function]), "m.onnx")
+
+
+def test_an_overloaded_function_cannot_hide_another() -> None:
+    node = helper.make_node("Identity", ["a"], ["b"])
+    one = helper.make_function("d", "f", ["a"], ["b"], [node], [helper.make_opsetid("", 17)])
+    two = helper.make_function("d", "f", ["a"], ["b"], [node, node], [helper.make_opsetid("", 17)])
+    two.overload = "x"
+    call = helper.make_node("f", ["w"], ["y"], domain="d")
+    with pytest.raises(ModelError, match="two functions have one name"):
+        read_graph(pack([call], 1, ["n", 3, 2, 2], [3, 95], weights(95), functions=[one, two]), "m.onnx")
+
+
+def test_a_kilobyte_of_sparse_weights_is_refused() -> None:
+    model = onnx.load_from_string(colour_model())
+    values = helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0])
+    indices = helper.make_tensor("i", TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [1 << 14, 1 << 14]))
+    with pytest.raises(ModelError, match="sparse weights"):
+        read_graph(model.SerializeToString(), "m.onnx")
+
+
+def test_a_pipe_and_a_device_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    (tmp_path / "device.onnx").symlink_to("/dev/zero")
+    for name in ("pipe.onnx", "device.onnx"):
+        with pytest.raises(ModelError, match="not a regular file"):
+            read_onnx(tmp_path / name)
+
+
+def test_a_huge_fixed_batch_is_refused(spec: Benchmark) -> None:
+    with pytest.raises(ModelError, match="export a dynamic batch"):
+        bound(colour_model(batch=10**9), spec)
+
+
 def test_other_gate_refusals() -> None:
     with pytest.raises(ModelError, match="is random"):
         read_graph(broken_model("random"), "m.onnx")
@@ -264,6 +312,7 @@ def test_a_card_is_read_from_model_toml_and_from_metadata(tmp_path: Path) -> Non
         ("[input]\nrange = [1, 0]", r"\[low, high\]"),
         ('authors = "me"', "list"),
         ("name = ", "not valid TOML"),
+        ("x = " + "1" * 5000, "not valid TOML"),
     ],
 )
 def test_a_wrong_card_is_refused(text: str, words: str, tmp_path: Path) -> None:

@@ -173,6 +173,18 @@ def test_a_score_that_depends_on_its_neighbours_is_refused(images: Images, spec:
         probe(images, feed, open_session(data, feed.output, "m")(feed.input))
 
 
+def test_a_fixed_batch_is_probed_with_other_neighbours(images: Images, spec: Benchmark) -> None:
+    feed, infer = model(spec, batch=4)
+
+    def shifted(batch: NDArray[Any]) -> NDArray[np.float32]:
+        scores = infer(batch)
+        return np.asarray(scores - scores.mean(axis=0, keepdims=True), np.float32)
+
+    with pytest.raises(ModelError, match="which others are in its batch"):
+        probe(images, feed, shifted)
+    probe(images, feed, infer)
+
+
 def test_a_random_model_is_refused(images: Images, spec: Benchmark) -> None:
     feed, infer = model(spec)
     rng = np.random.default_rng()

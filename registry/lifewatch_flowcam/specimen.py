@@ -17,6 +17,7 @@ import csv
 import gzip
 import hashlib
 import io
+import itertools
 import math
 import os
 import shutil
@@ -524,15 +525,20 @@ def make(
     """
     if layout not in ARCHIVES or inner not in ("stored", "deflated"):
         raise ValueError(f"no layout {layout!r} with an inner zip {inner!r}; layouts are {', '.join(ARCHIVES)}")
-    folder.mkdir(parents=True, exist_ok=True)
     if rows is None:
-        chosen: Iterable[Row] = plan(size, seed, test_size=test_size, validation_size=validation_size)
+        planned = plan(size, seed, test_size=test_size, validation_size=validation_size)
+        chosen: Iterable[Row] = itertools.chain([next(planned)], planned)  # a size that cannot be is said here
     else:
         chosen = (Row(key, name, split, key not in absent) for key, name, split in rows)
     if model_record and model_rows is None:
         chosen = list(chosen)
         model_rows = _partition(chosen)
-    write = _write_zip if layout == "2.0.0" else _write_7z
+    write = _write_zip
+    if layout != "2.0.0":
+        import py7zr  # noqa: F401  (where it is missing, that is said before a folder is made)
+
+        write = _write_7z
+    folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".specimen-") as name:
         scratch = Path(name)
         done = [scratch / ARCHIVES[layout]]

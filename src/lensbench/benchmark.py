@@ -148,7 +148,7 @@ def get_benchmark(name: str, config: str | None = None, root: Path | str | None 
     try:
         data = tomllib.loads(where.read_text(encoding="utf-8"))
         return _benchmark(data, where, config)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BenchmarkError(f"{where}: not valid TOML: {error}") from error
     except KeyError as error:
         raise BenchmarkError(f"{where}: the entry {error} is missing") from error

@@ -42,6 +42,15 @@ class LensbenchWarning(UserWarning):
     """Something true and worth knowing that does not stop the work."""
 
 
+def printable(text: str) -> str:
+    """`text` without control characters but line ends: a stranger's name must not steer the terminal.
+
+    >>> printable("a\\x1b[31mb")
+    'a\ufffd[31mb'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The tail of an error about an unknown name: ``; did you mean 'x'? known: x, y``.
 

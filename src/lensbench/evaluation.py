@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensbench import __version__
 from lensbench.benchmark import Benchmark, benchmark_dataset, benchmark_names, get_benchmark
-from lensbench.digest import sha256_file
+from lensbench.digest import sha256_file, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, ModelError
 from lensbench.models.card import Card, read_card
 from lensbench.record import Record, write_record
@@ -87,7 +87,7 @@ def _evaluate_onnx(
     confirm: Callable[[str], bool] | None,
     started: float,
 ) -> Evaluated:
-    from lensbench.data.store import ids_and_labels, prepare
+    from lensbench.data.store import check_content, ids_and_labels, prepare
     from lensbench.models.contract import bind
     from lensbench.predictions import answers_of, stored_scores
     from lensbench.result import About, make_result
@@ -105,13 +105,15 @@ def _evaluate_onnx(
         confirm=confirm,
         required=(spec.split,),
     )
+    check_content(data, spec.split)
     ids, names = ids_and_labels(data, spec.split)
     spec, manifest = _rows(spec, data, ids, names)
     images = open_images(data.arrow[spec.split])
     if len(images) != len(ids):
         raise DatasetError(f"{spec.dataset} ({spec.config}): {len(ids)} ids for {len(images)} images in the cache")
     run = _run(onnx, contract, spec, data.digests[spec.split], len(images), out)
-    with locked(run.folder):
+    run.refuse_others()
+    with locked(run.folder), run.tidied():
         reused, loop = _infer(onnx, contract, run, images, data, spec, progress)
         answers = answers_of(ids, stored_scores(run.predictions), contract.kind)
         result = make_result(
@@ -129,10 +131,12 @@ def _evaluate_onnx(
                 url=onnx.card.url,
                 parameters=onnx.graph.parameters,
                 bytes=len(onnx.data),
+                declared=onnx.own.digest,
             ),
             data=data.digests[spec.split],
             unlisted=data.unlisted,
-            assumed=contract.assumed,
+            elsewhere={split: cover.found for split, cover in data.coverage.items() if split != spec.split},
+            assumed=[*contract.assumed, *_unverified(data)],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - started - loop}
         speed = None if reused or not loop else len(images) / loop
@@ -184,11 +188,14 @@ def evaluate_predictions(
         licence=card.licence,
         training=card.training,
         url=card.url,
+        declared=card.digest,
     )
     notes = [f"{answers.prediction.kind} only: metrics that need scores are left out"] if _no_scores(answers) else []
     result = make_result(spec, manifest, answers, about, notes=notes)
     sha8 = result["digests"]["predictions"][:8]
     folder = Path(out) if out else Path("runs") / spec.slug / f"{slug(about.name)}-{sha8}"
+    if (folder / "plan.json").exists():
+        raise ModelError(f"{folder} holds the run of a model; give --out another folder")
     with locked(folder):
         return _finish(result, folder / "record.json", {"rest": time.perf_counter() - started}, None)
 
@@ -253,7 +260,7 @@ def _run(onnx: OnnxModel, contract: Contract, spec: Benchmark, data: str, rows: 
             "opencv": cv2.__version__,
         },
     }
-    folder = Path(out) if out else Path("runs") / spec.slug / f"{slug(onnx.name)}-{onnx.sha256[:8]}"
+    folder = Path(out) if out else Path("runs") / spec.slug / f"{slug(onnx.name)}-{sha256_of(plan)[:8]}"
     return Run(folder, plan, rows)
 
 
@@ -305,6 +312,16 @@ def _infer(
             progress.finish()
     run.merge()
     return reused, loop
+
+
+def _unverified(data: Prepared) -> list[str]:
+    """What a reader has to take on trust about where the images came from."""
+    if "folder" in data.source:
+        return ["that the images are the publisher's: read from an unpacked folder, which no digest covers"]
+    pinned = {f.name: f.sha256 or f.md5 for f in data.dataset.versions[data.version].files}
+    pinned |= {f.name: f.sha256 for f in data.dataset.config(data.config).files}
+    loose = [f["name"] for f in data.source.get("files", []) if not pinned.get(f["name"])]
+    return [f"that {name} is the publisher's: its digest is not pinned yet" for name in loose]
 
 
 def _corrupt(data: Prepared, split: str, row: int) -> str:

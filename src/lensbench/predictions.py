@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ VIEW = "original"
 """The one view of a benchmark without a view grid."""
 TOP = re.compile(r"top_?([1-9][0-9]?)\Z")
 METADATA = b"lensbench"
+MAX_ROWS = 10_000_000
+MAX_BYTES = 8 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +71,21 @@ def tell_kind(scores: NDArray[np.float32]) -> str:
     return "probabilities" if inside and len(scores) else "logits"
 
 
+def _refuse_scaled(scores: NDArray[np.float32]) -> None:
+    """Percentages, or counts of votes, read as logits would score wrongly without a word."""
+    sums = scores.sum(axis=1, dtype=np.float64)
+    if len(scores) > 1 and (scores >= 0).all() and sums[0] > 0 and np.allclose(sums, sums[0], rtol=SUM_TOLERANCE):
+        raise ModelError(
+            f"scores are all ≥ 0 and every row sums to {sums[0]:g}: probabilities must sum to 1; divide them, or "
+            'declare kind = "logits" in model.toml if that is what they are'
+        )
+
+
 def answers_of(ids: Iterable[str], scores: NDArray[np.float32], kind: str | None) -> Answers:
     """Answers from scores whose kind was declared, or else is told from the values (and said so)."""
     told = kind or tell_kind(scores)
+    if kind is None and told == "logits":
+        _refuse_scaled(scores)
     assumed = () if kind else (f"output kind {told} (told from the values)",)
     return Answers(tuple(ids), Prediction(scores, told), assumed)  # type: ignore[arg-type]
 
@@ -109,6 +124,8 @@ def _matrix(table: pa.Table) -> NDArray[np.float32]:
     chunks = [np.empty((0, width), np.float32)]
     for chunk in table["scores"].chunks:
         flat = chunk.flatten()
+        if flat.null_count:
+            raise ModelError("a row of scores holds nulls: every class needs a number")
         values = np.frombuffer(flat.buffers()[1], np.float32)[flat.offset : flat.offset + len(flat)]
         chunks.append(values.reshape(-1, width))
     return np.concatenate(chunks)
@@ -123,13 +140,15 @@ def read_predictions(
     read, an id that occurs twice, an unknown class, or a row without an answer.
     """
     table = _read(path)
+    twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
+    if twice is not None:
+        raise ModelError(f"{path.name}: column {twice!r} occurs twice")
     if "id" not in table.column_names:
         raise ModelError(f"{path.name}: no column `id` (the sample id); columns: {', '.join(table.column_names[:8])}")
     ids = _strings(table, "id", path)
     if len(set(ids)) != len(ids):
-        seen: set[str] = set()
-        twice = next(key for key in ids if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ModelError(f"{path.name}: id {twice!r} has more than one row")
+        again = next(a for a, b in pairwise(sorted(ids)) if a == b)
+        raise ModelError(f"{path.name}: id {again!r} has more than one row")
     if not ids:
         raise ModelError(f"{path.name}: no rows")
     return _answers(table, ids, path, dataset, labels, order)
@@ -157,6 +176,8 @@ def _answers(
         ranks = [_indices(_strings(table, name, path, empty=k > 1), known, labels, path) for k, name in tops]
         return Answers(tuple(ids), Prediction(None, "topk", np.stack(ranks, axis=1)))
     where = {known[name]: name for name in columns if name in known}
+    if len(where) < sum(name in known for name in columns):
+        raise ModelError(f"{path.name}: two columns are of one class (its folder and its display name)")
     missing = [name for name in labels if name not in where]
     strange = [name for name in columns if name not in known]
     if missing or strange:
@@ -178,6 +199,8 @@ def _listed(table: pa.Table, ids: list[str], path: Path, labels: Sequence[str], 
         raise ModelError(f"{path.name}: holds other views than {VIEW!r}, and this benchmark has only that one")
     meta = _metadata(table, path)
     names = order or meta.get("labels")
+    if order and isinstance(meta.get("labels"), list) and list(order) != meta["labels"]:
+        raise ModelError(f"{path.name}: names its classes in another order than the labels given; leave --labels out")
     if not isinstance(names, list | tuple) or sorted(map(str, names)) != sorted(labels):
         raise ModelError(f"{path.name}: its metadata does not name the {len(labels)} classes in order; give --labels")
     columns = [list(names).index(name) for name in labels]
@@ -202,7 +225,13 @@ def _read(path: Path) -> pa.Table:
     suffix = path.suffix.lower()
     try:
         if suffix == ".parquet":
-            return pq.ParquetFile(path).read()
+            file = pq.ParquetFile(path)
+            size = sum(file.metadata.row_group(g).total_byte_size for g in range(file.num_row_groups))
+            if file.metadata.num_rows > MAX_ROWS or size > MAX_BYTES:
+                raise ModelError(
+                    f"{path.name}: {file.metadata.num_rows:,} rows are more than a prediction file can have"
+                )
+            return file.read()
         if suffix in (".csv", ".tsv", ".txt"):
             texts = {"id": pa.string(), "label": pa.string()} | {
                 f"top{u}{k}": pa.string() for u in ("", "_") for k in range(1, 100)
@@ -220,8 +249,6 @@ def _read(path: Path) -> pa.Table:
 
 def _strings(table: pa.Table, name: str, path: Path, empty: bool = False) -> list[str]:
     column = table[name]
-    if len(table.schema.get_all_field_indices(name)) > 1:
-        raise ModelError(f"{path.name}: column {name!r} occurs twice")
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):

@@ -62,6 +62,8 @@ class Config:
     title: str
     labels: str
     """The column of classes.csv that holds the index order."""
+    lists: str
+    """The index order that the publisher's lists of this scheme are in, where it is another one."""
     synthetic: bool
     splits: Mapping[str, Split]
     files: tuple[RemoteFile, ...]
@@ -182,13 +184,13 @@ def _read(folder: Path, _stamp: tuple[tuple[int, int], ...]) -> Dataset:
     try:
         data = tomllib.loads(where.read_text(encoding="utf-8"))
         return _dataset(folder, data)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DatasetError(f"{where}: not valid TOML: {error}") from error
     except OSError as error:
         raise DatasetError(f"{error.filename}: {error.strerror}") from error
     except KeyError as error:
         raise DatasetError(f"{where}: the entry {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, csv.Error) as error:
         raise DatasetError(f"{where}: {error}") from error
 
 
@@ -212,10 +214,10 @@ def _dataset(folder: Path, data: Mapping[str, Any]) -> Dataset:
     )
     if dataset.default_config not in dataset.configs:
         raise ValueError(f"default_config {dataset.default_config!r} is not one of the configs")
-    for config in dataset.configs.values():
-        order = sorted(int(label.attributes[config.labels]) for label in dataset.classes)
+    for column in {name for config in dataset.configs.values() for name in (config.labels, config.lists)}:
+        order = sorted(int(label.attributes[column]) for label in dataset.classes)
         if order != list(range(len(dataset.classes))):
-            raise ValueError(f"classes.csv: column {config.labels!r} is not an index order 0…{len(order) - 1}")
+            raise ValueError(f"classes.csv: column {column!r} is not an index order 0…{len(order) - 1}")
     return dataset
 
 
@@ -237,6 +239,7 @@ def _config(folder: Path, name: str, entry: Mapping[str, Any]) -> Config:
         name=name,
         title=entry["title"],
         labels=entry["labels"],
+        lists=entry.get("lists", entry["labels"]),
         synthetic=entry.get("synthetic", False),
         splits={split: _split(folder, split, entry["splits"][split]) for split in SPLITS if split in entry["splits"]},
         files=tuple(remote_file(f) for f in entry.get("files", [])),

@@ -37,6 +37,8 @@ class About:
     url: str | None = None
     parameters: int | None = None
     bytes: int | None = None
+    declared: str | None = None
+    """Digest of the model's card."""
 
 
 def make_result(
@@ -47,13 +49,14 @@ def make_result(
     *,
     data: str = UNKNOWN,
     unlisted: int | None = None,
+    elsewhere: Mapping[str, int] | None = None,
     assumed: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON.
 
     `data` is the content digest of the evaluated split where images were read, `unlisted` the number of images in
-    the source that no list names.
+    the source that no list names, `elsewhere` how many are in other splits.
     """
     expected = manifest.without(benchmark.absent)
     mine = answers.on(expected.ids)
@@ -81,9 +84,14 @@ def make_result(
             "manifest": benchmark.manifest,
             "data": data,
             "model": about.sha256,
+            "declared": about.declared,
             "predictions": mine.digest,
         },
-        "model": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(about).items() if k != "sha256"},
+        "model": {
+            k: list(v) if isinstance(v, tuple) else v
+            for k, v in asdict(about).items()
+            if k not in ("sha256", "declared")
+        },
         "complete": not missing,
         "coverage": {
             "expected": len(expected.ids),
@@ -93,6 +101,7 @@ def make_result(
             "missing_ids": missing[:SHOWN],
             "extra": len(answers.ids) - len(mine.ids),
             "unlisted": unlisted,
+            "elsewhere": None if elsewhere is None else dict(elsewhere),
         },
         "metrics": {key: _metric(value) for key, value in values.items()},
         "classes": [_class(entry) for entry in per_class(rows, truth.classes)],

@@ -8,6 +8,7 @@ of `datasets`: the whole loop can move into a child process.
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when OpenCV is imported: 64 Mpixel
 
 import cv2
 import numpy as np
@@ -126,6 +129,8 @@ def infer_rows(
             worker.join()
     finally:
         stopped.set()
+        for worker in workers:  # at most one batch each: a thread that outlives the interpreter aborts it
+            worker.join()
     if errors:
         raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
 
@@ -233,9 +238,9 @@ def probe(images: Images, feed: Feed, infer: Infer) -> None:
     check_outputs(first, len(fed), feed.classes)
     if not np.array_equal(first, infer(fed)):
         raise ModelError("the model gives different scores for the same images: it is random or keeps state")
-    if feed.fixed:
-        alone = infer(np.ascontiguousarray(fed[::-1]))[::-1]
-    else:
-        alone = np.concatenate([infer(fed[i : i + 1]) for i in range(n)])
-    if alone.shape != first.shape or not np.allclose(first, alone, rtol=1e-3, atol=1e-3):
+    fill = feed.batch if feed.fixed else 1
+    alone = [infer(np.repeat(fed[i : i + 1], fill, axis=0))[:1] for i in range(n)]  # its only neighbour is itself
+    if any(one.shape != first[:1].shape for one in alone) or not np.allclose(
+        first[:n], np.concatenate(alone), rtol=1e-3, atol=1e-3
+    ):
         raise ModelError("an image's scores depend on which others are in its batch: export the model for inference")

@@ -10,7 +10,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,6 +64,13 @@ class Run:
         known = {"labels": self.plan["labels"], "kind": self.plan["kind"], "plan": self.digest}
         return {METADATA: canonical(known)}
 
+    def refuse_others(self) -> None:
+        """Raise ModelError for a folder with files of a run's names that no run put there: they are the user's."""
+        names = ("shards", "predictions.parquet", "record.json")
+        theirs = [name for name in names if (self.folder / name).exists()]
+        if theirs and not (self.folder / "plan.json").is_file():
+            raise ModelError(f"{self.folder} holds {theirs[0]} that no run put there; give --out another folder")
+
     def open(self) -> None:
         """Take the folder over: what another plan left in it is removed, what this one left is kept."""
         stated = self.folder / "plan.json"
@@ -73,6 +80,19 @@ class Run:
                 old.unlink(missing_ok=True)
             write_text(stated, self._text())
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def tidied(self) -> Iterator[None]:
+        """Leave nothing behind when the work in the block fails before its first shard."""
+        try:
+            yield
+        except BaseException:
+            if not any((self.folder / "shards").glob("*.parquet")) and not self.predictions.exists():
+                for left in (self.folder / "shards", self.folder / "plan.json", self.folder / ".lock"):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+                with suppress(OSError):  # not empty: something of the user's lies there
+                    self.folder.rmdir()
+            raise
 
     def _text(self) -> str:
         return json.dumps(self.plan, sort_keys=True, indent=1, ensure_ascii=False) + "\n"

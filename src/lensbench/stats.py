@@ -24,6 +24,9 @@ LEVEL = 0.95
 MOST_LOG = 700.0
 """An upper end beyond exp(700) is not a number any more."""
 
+ROUNDING = 1e-12
+"""Relative spread of leave-one-out values that is rounding, not variation."""
+
 _Z = 1.959963984540054  # the normal quantile at (1 + LEVEL) / 2
 
 
@@ -97,7 +100,8 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
     * ``value`` exactly 1 or 0 on the unit scale: the groups are the units of a Clopper-Pearson interval
       (Biometrika 26:404-413, 1934) with all G of them right or wrong:
       low = 0.025^(1/G), or high = 1 - 0.025^(1/G);
-    * ``value`` exactly 0 on the positive scale: no interval, the data hold no spread to take one from.
+    * ``value`` exactly 0 on the positive scale: no interval, the data hold no spread to take one from;
+    * the same value without any group (a constant classifier's macro recall): no interval, for the same reason.
 
     Args:
         leave_one_out: (G,) the value without each group; NaN where it is undefined.
@@ -109,14 +113,10 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
         values, or an upper end that no float holds.
     """
     groups = len(leave_one_out)
-    if groups < 2:
-        return _none(groups, "an interval needs at least two groups")
-    if undefined := int(np.isnan(leave_one_out).sum()):
-        return _none(groups, f"undefined without {undefined} of the {groups} groups")
-    if scale == "unit" and value in (0.0, 1.0):
+    if scale == "unit" and value in (0.0, 1.0) and groups > 1 and not np.isnan(leave_one_out).any():
         return _groups_as_units(groups, all_right=value == 1.0)
-    if scale == "positive" and value == 0.0:
-        return _none(groups, "exactly 0 in every group: no spread to take an interval from")
+    if reason := _without(leave_one_out, value):
+        return _none(groups, reason)
     if _inside(leave_one_out, scale):
         method, error = "", _standard_error(_to(leave_one_out, scale))
     else:
@@ -128,6 +128,18 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
         return _none(groups, "the groups differ by too many orders of magnitude")
     name = {"unit": "jackknife-logit", "positive": "jackknife-log", "real": "jackknife"}[scale]
     return Interval(_back(centre - half, scale), _back(centre + half, scale), name + method, groups)
+
+
+def _without(leave_one_out: NDArray[np.float64], value: float) -> str:
+    """Why the jackknife has nothing to go on; empty where it has."""
+    groups = len(leave_one_out)
+    if groups < 2:
+        return "an interval needs at least two groups"
+    if undefined := int(np.isnan(leave_one_out).sum()):
+        return f"undefined without {undefined} of the {groups} groups"
+    if np.ptp(leave_one_out) <= ROUNDING * abs(value):
+        return "no group changes the value: nothing to take an interval from"
+    return ""
 
 
 def wilson(hits: float, n: int) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import traceback
 import click
 
 from lensbench import __version__
-from lensbench.errors import LensbenchError
+from lensbench.errors import LensbenchError, printable
 
 COMMANDS = {
     "eval": "Score a model, or predictions made elsewhere, on a benchmark.",
@@ -21,6 +21,13 @@ COMMANDS = {
     "specimen": "Write a synthetic copy of a dataset, of any size, in its publisher's layout.",
     "verify": "Check a dataset's pinned manifests and specimen against their digests.",
 }
+
+
+USERS = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOENT, errno.EPERM, errno.ENAMETOOLONG),
+)
+"""What the system refuses because of a path or a disk that the user named."""
 
 
 class Commands(click.Group):
@@ -74,21 +81,18 @@ def main() -> None:
     try:
         bench(prog_name="bench", standalone_mode=False)
     except click.exceptions.Abort:
-        sys.exit("stopped; what was finished is kept, and the same command goes on from there")
+        print("stopped; what was finished is kept, and the same command goes on from there", file=sys.stderr)
+        sys.exit(130)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
     except (LensbenchError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (
-            errno.ENOSPC,
-            errno.EDQUOT,
-            errno.EROFS,
-            errno.EACCES,
-        ):
+        if isinstance(error, OSError) and error.errno not in USERS:
             raise
         if debug:
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        text = f"{error.filename or 'the disk'}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        print(f"error: {printable(text)}", file=sys.stderr)
         sys.exit(2)

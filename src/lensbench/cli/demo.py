@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 BENCHMARK = "lifewatch_flowcam"
+BASELINES = ("majority", "features", "small-cnn")
 
 
 @click.command("demo")
@@ -21,7 +22,7 @@ def command(out: Path) -> None:
     from lensbench.registry import SPECIMEN
 
     spec = get_benchmark(BENCHMARK, SPECIMEN)
-    models = sorted(path.parent for path in shipped("leaderboards/submissions").glob("*/model.toml"))
+    models = [shipped("leaderboards/submissions") / name for name in BASELINES]
     click.echo(f"{spec.title}: the specimen, {len(models)} baselines that came with lensbench")
     click.echo("synthetic images in the publisher's archive layout: the numbers say nothing about real plankton\n")
     folders = []
@@ -29,7 +30,9 @@ def command(out: Path) -> None:
         done = evaluate(model, spec, out=out / model.name, progress=default_progress("images"))
         score = done.record.result["metrics"][spec.headline]
         name = done.record.result["model"]["name"]
-        click.echo(f"{name:<42} {spec.headline} {score['value']:.3f} [{score['low']:.3f}, {score['high']:.3f}]")
+        low, high = score["low"], score["high"]
+        interval = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+        click.echo(f"{name:<60} {spec.headline} {score['value']:.3f}{interval}")
         folders.append(done.folder)
     page = read_board(spec, out / "none", folders).write(out / "board")
     click.echo(f"\nboard: {page}")

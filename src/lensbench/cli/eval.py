@@ -49,7 +49,7 @@ def command(
 
     \b
     bench eval --model my.onnx --benchmark lifewatch_flowcam --labels decrop2025
-    bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen
+    bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen --labels classes.txt
     bench eval --predictions mine.csv --benchmark lifewatch_flowcam
     """
     from lensbench.benchmark import get_benchmark
@@ -62,6 +62,8 @@ def command(
     if predictions is not None:
         if spec is None:
             raise click.UsageError("--predictions needs --benchmark NAME")
+        if source is not None or partial:
+            raise click.UsageError("--predictions reads no images: leave --source and --partial out")
         done = evaluate_predictions(predictions, spec, labels=labels, name=name, out=out)
     else:
         assert model is not None

@@ -28,5 +28,8 @@ def command(benchmark: str, runs: tuple[Path, ...], config: str | None, leaderbo
     from lensbench.leaderboard import read_board
 
     spec = get_benchmark(benchmark, config)
-    board = read_board(spec, leaderboards, runs)
+    unfinished = [run for run in runs if run.is_dir() and not (run / "record.json").is_file()]
+    for run in unfinished:
+        click.echo(f"left out: {run} holds no record", err=True)
+    board = read_board(spec, leaderboards, [run for run in runs if run not in unfinished])
     click.echo(board.write(out or leaderboards / spec.slug))

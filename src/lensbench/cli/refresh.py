@@ -22,6 +22,7 @@ def command(leaderboards: Path, only: tuple[str, ...], boards: bool, runs: Path)
     A submission is a folder `submissions/NAME/` with `model.toml` (naming its benchmark) and a model or prediction
     file. One that fails is named, and the others go on; the exit code is then 1.
     """
+    from lensbench.errors import printable
     from lensbench.leaderboard.refresh import rebuild, refresh
     from lensbench.progress import default_progress
 
@@ -30,7 +31,7 @@ def command(leaderboards: Path, only: tuple[str, ...], boards: bool, runs: Path)
         runs,
         only=only,
         progress=lambda: default_progress("images"),
-        tell=lambda outcome: click.echo(f"{outcome.state:<7} {outcome.name}: {outcome.text}"),
+        tell=lambda outcome: click.echo(printable(f"{outcome.state:<7} {outcome.name}: {outcome.text}")),
     )
     for page in rebuild(leaderboards) if boards else []:
         click.echo(f"board   {page}")

@@ -24,7 +24,7 @@ def command(dataset: str, size: int, seed: int, test_size: int | None, layout: s
 
     \b
     bench specimen lifewatch_flowcam --size 20000 --seed 7 --to big
-    bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen --source big
+    bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen --labels decrop2025 --source big
     """
     from lensbench.data.loader import load_specimen
     from lensbench.errors import DatasetError
@@ -37,5 +37,7 @@ def command(dataset: str, size: int, seed: int, test_size: int | None, layout: s
         paths = load_specimen(entry.folder)(to, size=size, seed=seed, layout=version, **options)
     except ValueError as error:
         raise DatasetError(f"{dataset}: {error}") from error
+    except ImportError as error:
+        raise DatasetError(f'writing 7z needs py7zr: pip install "lensbench[formats]" ({error})') from error
     for path in paths:
         click.echo(path)

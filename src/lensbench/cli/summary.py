@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
@@ -28,7 +29,7 @@ def summary(done: Evaluated) -> str:
     lines += ["", f"speed: {speed:,.0f} images/s on {done.record.run['cores']} cores"] if speed else [""]
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
     lines.append(f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board")
-    return "\n".join(lines)
+    return printable("\n".join(lines))
 
 
 def table(metrics: Mapping[str, Any]) -> list[str]:
@@ -60,8 +61,9 @@ def unused(result: Mapping[str, Any]) -> list[str]:
     texts = []
     if coverage["unlisted"]:
         lists = "neither list" if not benchmark["synthetic"] else "none of the lists"
-        texts.append(f"{coverage['unlisted']:,} images of the source are in {lists} of {benchmark['config']}")
-        texts[-1] += "; none is taken for train"
+        others = "".join(f"{n:,} in {split}, " for split, n in (coverage["elsewhere"] or {}).items() if n)
+        texts.append(f"of the source's images {coverage['scored']:,} are in {benchmark['split']}, {others}")
+        texts[-1] += f"{coverage['unlisted']:,} in {lists} of {benchmark['config']}: none of these is taken for train"
     if coverage["extra"]:
         texts.append(f"{coverage['extra']:,} predictions are for ids outside the split")
     return texts

@@ -5,6 +5,7 @@ Whatever is not in the registry is handed on untouched.
 
 from __future__ import annotations
 
+import difflib
 import re
 import tempfile
 import warnings
@@ -66,7 +67,12 @@ def load_dataset(
         arguments = dict(locals())
         for ours in ("delegate", "config_kwargs"):
             del arguments[ours]
-        return delegate(**arguments, **config_kwargs)
+        try:
+            return delegate(**arguments, **config_kwargs)
+        except Exception as error:
+            if close := difflib.get_close_matches(path, dataset_names(), n=1, cutoff=0.8):
+                error.add_note(f"not in lensbench's registry either; did you mean {close[0]!r}?")
+            raise
     partial = config_kwargs.pop("partial", False)
     _refuse(
         path,

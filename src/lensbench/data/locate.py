@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def locate_given(
     """The source in the folder (or the archive file) that the user named."""
     files = needed(version, config)
     if config.synthetic:
-        return _specimen(dataset, config, source)
+        return _specimen(dataset, version, config, source)
     found = find_local(files, source)
     if not source.is_dir():
         beside = [file for file in files if (source.parent / file.name).is_file()]
@@ -88,7 +89,7 @@ def locate(
 ) -> Located:
     """The source without a folder named: the specimen's own archive, earlier downloads, or the record."""
     if config.synthetic:
-        return _specimen(dataset, config, None)
+        return _specimen(dataset, version, config, None)
     files = needed(version, config)
     found = find_local(files, downloads()) if downloads().is_dir() else {}
     wanted = [file for file in files if file.name not in found]
@@ -100,6 +101,10 @@ def locate(
                 f"LENSBENCH_OFFLINE): {_ways(dataset, essential)}"
             )
         return _archives(files, found)
+    if any(file.name.endswith(".7z") for file in wanted) and find_spec("py7zr") is None:
+        raise SourceError(
+            f'{wanted[0].name} is a 7z archive, and reading it needs py7zr: pip install "lensbench[formats]"'
+        )
     failed = ""
     for file in wanted:
         try:
@@ -144,20 +149,23 @@ def _archives(files: Sequence[RemoteFile], found: Mapping[str, Path]) -> Located
     return Located(Spec(tuple(d.path for d in local.values())), identity, {"files": provenance})
 
 
-def _specimen(dataset: Dataset, config: Config, source: Path | None) -> Located:
-    """The pinned specimen beside the registry entry, or another one that the user made."""
-    files = [file for file in config.files if file.role == ARCHIVE]
-    if not files:
-        raise DatasetError(f"{dataset.name}: config {config.name!r} names no archive")
-    names = {file.name: Path(file.name).name for file in files}
-    theirs = [replace(f, name=names[f.name], size=None, md5=None, sha256=None) for f in files]
-    if source is not None and (found := find_local(theirs, source)):
+def _specimen(dataset: Dataset, version: Version, config: Config, source: Path | None) -> Located:
+    """The pinned specimen beside the registry entry, or another one that the user made and named."""
+    names = {file.name for file in version.files if file.role == ARCHIVE}
+    if source is not None:
+        theirs = [replace(f, size=None, md5=None, sha256=None) for f in version.files if f.role == ARCHIVE]
+        found = find_local(theirs, source)
+        if not found:
+            return _nothing(theirs, source)
         located = _archives(theirs, found)
-        pinned = {file.sha256 for file in files}
+        pinned = {file.sha256 for file in config.files}
         return replace(located, own_lists=any(f["sha256"] not in pinned for f in located.provenance["files"]))
-    if source is not None and source.is_file():
-        return _nothing(theirs, source)
-    ours = [replace(file, name=names[file.name]) for file in files]
+    ours = [file for file in config.files if file.role == ARCHIVE and file.name in names]
+    if not ours:
+        raise DatasetError(
+            f"no specimen of {dataset.name} {version.name} comes with lensbench; make one with `bench specimen "
+            f"{dataset.name} --layout {version.name} --size N --to DIR` and name it with data_dir= (--source DIR)"
+        )
     found = find_local(ours, dataset.folder / SPECIMEN)
     if len(found) < len(ours):
         raise SourceError(f"{dataset.folder / SPECIMEN}: {ours[0].name} is missing; reinstall lensbench")

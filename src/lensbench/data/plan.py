@@ -88,6 +88,11 @@ class Request:
         return self.dataset.label_order(self.config.labels)
 
     @property
+    def listed_order(self) -> tuple[str, ...]:
+        """Label names by index in the publisher's lists."""
+        return self.dataset.label_order(self.config.lists)
+
+    @property
     def files(self) -> Mapping[str, str]:
         """File name by role, of the config's own sources or else the version's."""
         return {file.role: file.name for file in self.config.files or self.version.files}
@@ -111,7 +116,7 @@ def make_plan(request: Request, source: Source, metadata: Metadata, failed: str 
     if request.own_lists:
         _refuse_published(request, images)
     texts = source.texts()
-    rows = _manifests(request, find_lists(texts, request.order), failed)
+    rows = _manifests(request, find_lists(texts, request.listed_order), failed)
     coverage = {name: _cover(request, name, m, images) for name, m in rows.manifests.items()}
     coverage |= {name: Coverage(request.config.splits[name].rows, 0) for name in rows.unavailable}
     _refuse_incomplete(request, coverage, rows, images)
@@ -165,7 +170,7 @@ def _manifests(request: Request, lists: Mapping[str, Text], failed: str) -> _Row
 
 
 def _from_list(request: Request, split: str, text: Text) -> Manifest:
-    lines = parse_list(text.text, request.order, text.where)
+    lines = parse_list(text.text, request.listed_order, text.where)
     return Manifest.of(split, [(line.id, line.label, None) for line in lines])
 
 

@@ -18,6 +18,10 @@ PIXELS = 64_000_000
 """More than any instrument here records in one image; a header that claims more is hostile or damaged."""
 
 
+ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
+"""Markers without a segment, and the end of an image: none of them stands before a frame header."""
+
+
 def header(data: bytes, where: str) -> tuple[int, int, str]:
     """(width, height, mode) of a JPEG from its frame header (ITU-T T.81, B.2.2); nothing is decoded.
 
@@ -28,6 +32,8 @@ def header(data: bytes, where: str) -> tuple[int, int, str]:
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
+        elif marker in ALONE:  # it has no length: a decoder and this parser would read on at different places
+            break
         elif marker in FRAMES:
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
             if components not in MODES or not 0 < width * height <= PIXELS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lensbench.benchmark import Benchmark
+from lensbench.benchmark import Benchmark, get_benchmark
 from lensbench.errors import RecordError
 from lensbench.leaderboard.escape import clean
 from lensbench.leaderboard.markdown import markdown_text
@@ -58,12 +58,13 @@ class Leaderboard(Standing):
         return folder / "index.html"
 
 
-def read_board(benchmark: Benchmark, folder: Path, extra: Sequence[Path] = ()) -> Leaderboard:
+def read_board(benchmark: Benchmark | str, folder: Path, extra: Sequence[Path] = ()) -> Leaderboard:
     """The board of the records stored in `folder`/<slug>/records/ and of the runs or record files in `extra`.
 
     A stored file that is not a sound record is listed as refused and the others go on; one named in `extra`
-    that cannot be read raises RecordError, because somebody asked for just that one.
+    that cannot be read raises RecordError, because somebody asked for just that one. `benchmark` may be its name.
     """
+    benchmark = get_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
     records: list[tuple[str, Record]] = []
     refused: list[Refused] = []
     for path in sorted((folder / benchmark.slug / RECORDS).glob("*.json")):

@@ -109,7 +109,7 @@ def confusion_map(cells: Sequence[tuple[int, int, float]], n: int) -> str:
     drawn = "".join(f'<path class="k{i}" d="{"".join(path)}"/>' for i, path in enumerate(paths) if path)
     return (
         f'<svg class="map" viewBox="0 0 {n} {n}" data-n="{n}" role="img" '
-        f'aria-label="Confusion matrix of {n} classes; the most confused pairs are listed beside it">'
+        f'aria-label="Confusion matrix of {n} classes; the most confused pairs are listed below it">'
         f'<g transform="translate(0 .5)">{drawn}</g></svg>'
     )
 

@@ -18,6 +18,10 @@ from lensbench.leaderboard.escape import as_html, web_url
 
 CONFUSED = 15
 """Pairs that the list of the most confused classes shows."""
+TIES = (
+    "Where several classes tie for the highest score, the sample is shared equally among them: counts become "
+    "fractions, and a model that answers every sample alike fills the same columns in every row."
+)
 
 
 def anchor(entry: Entry) -> str:
@@ -40,9 +44,10 @@ def detail(entry: Entry, columns: Sequence[Column], tag: str, reason: str = "") 
         _sentences("Assumed", entry.assumed),
         _sentences("Notes", entry.notes),
         '<div class="halves">',
-        f"<div>{_metrics(entry, columns)}{_most_confused(entry)}</div>",
+        f"<div>{_metrics(entry, columns)}</div>",
         f"<div>{_map(entry)}</div>",
         "</div>",
+        _most_confused(entry),
         _classes(entry),
     ]
     body = f'<div class="body" id="{anchor(entry)}">{"".join(parts)}</div>'
@@ -63,6 +68,15 @@ def link(text: str, url: str | None) -> str:
         if target
         else as_html(text)
     )
+
+
+def breakable(name: str) -> str:
+    """A class name as HTML that may break after ``_`` and ``+``, where taxa are joined.
+
+    >>> breakable("Synedra+Thalassionema")
+    'Synedra+<wbr>Thalassionema'
+    """
+    return as_html(name).replace("_", "_<wbr>").replace("+", "+<wbr>")
 
 
 def _facts(entry: Entry) -> str:
@@ -108,10 +122,12 @@ def _metrics(entry: Entry, columns: Sequence[Column]) -> str:
     rows = []
     for column in columns:
         score = entry.score(column.id)
-        how = as_html(score.reason) if score.reason else f"<b>{as_html(score.method)}, {score.groups:,} groups</b>"
-        number = f'<td class="n">{value_text(score.value)}</td><td class="n">{interval_text(score)}</td>'
-        rows.append(f'<tr><th scope="row">{as_html(column.title)}</th>{number}<td class="how">{how}</td></tr>')
-    head = _heads("Metric", "#Value", "#95 % interval", "Interval by")
+        interval = interval_text(score)
+        how = f"{score.method}, {score.groups:,} groups" if interval else score.reason or NONE
+        small = "" if score.value is None else f"<small>{interval or NONE}</small>"
+        number = f'<td class="n">{value_text(score.value)}{small}</td>'
+        rows.append(f'<tr><th scope="row">{as_html(column.title)}</th>{number}<td class="how">{as_html(how)}</td></tr>')
+    head = _heads("Metric", "#Value, 95 % interval", "Interval by")
     return f"<h4>Metrics</h4>{_scrolled('Metrics', head, rows)}"
 
 
@@ -147,7 +163,7 @@ def _class(row: ClassRow) -> str:
     numbers = ((row.support, count_text(row.support)), *((v, value_text(v)) for v in (row.precision, row.f1)))
     cells = "".join(_number(value, text) for value, text in (*numbers, (row.predicted, count_text(row.predicted))))
     return (
-        f'<tr data-i="{row.index}"><th scope="row">{as_html(row.name)}</th>'
+        f'<tr data-i="{row.index}"><th scope="row">{breakable(row.name)}</th>'
         f"{_number(row.recall, value_text(row.recall))}"
         f"<td>{bar(row.recall, row.recall_low, row.recall_high)}</td>{cells}</tr>"
     )
@@ -163,13 +179,14 @@ def _number(value: float | None, text: str) -> str:
 def _map(entry: Entry) -> str:
     if not entry.confusion:
         return ""
-    told = (
-        "Rows are true classes, columns predicted ones, both in label order from the top left; "
-        "colour is the share of the true class."
-    )
+    told = "Both axes are in label order from the top left; colour is the share of the true class."
+    if any(count != round(count) for _, _, count in entry.confusion):
+        told += f" {TIES}"
+    axes = '<span class="across">predicted class →</span><span class="down">true class →</span>'
+    drawn = confusion_map(entry.confusion, len(entry.classes))
     return (
         f"<h4>Confusion</h4><p class=quiet>{told}</p>"
-        f'<figure>{confusion_map(entry.confusion, len(entry.classes))}<p class="readout quiet" hidden></p>'
+        f'<figure><div class="axes">{axes}{drawn}</div><p class="readout quiet" aria-live="polite" hidden></p>'
         f"<figcaption>{legend()}</figcaption></figure>"
     )
 
@@ -184,7 +201,8 @@ def _most_confused(entry: Entry) -> str:
     for true, predicted, count in wrong[:CONFUSED]:
         support = entry.classes[true].support
         share = share_text(count / support) if support else NONE
-        names = f"<td>{as_html(entry.classes[true].name)}</td><td>{as_html(entry.classes[predicted].name)}</td>"
+        names = "".join(f"<td>{breakable(entry.classes[index].name)}</td>" for index in (true, predicted))
         rows.append(f'<tr>{names}<td class="n">{count_text(count)}</td><td class="n">{share}</td></tr>')
     head = _heads("True class", "Predicted as", "#Samples", "#Of the class")
-    return f"<h4>Most confused pairs</h4>{_scrolled('Most confused pairs', head, rows)}"
+    table = _scrolled("Most confused pairs", head, rows, ' class="pairs"')
+    return f"<h4>Most confused pairs</h4>{table}"

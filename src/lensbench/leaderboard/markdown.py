@@ -8,7 +8,7 @@ from lensbench.leaderboard.columns import MAIN, NONE, Column, interval_text, val
 from lensbench.leaderboard.entry import Score
 from lensbench.leaderboard.escape import as_markdown, clean, web_url
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import BANNER, NEAR, PINNED, eval_command, rank_text, rebuild_command
+from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, PINNED, commands, rank_text
 
 
 def markdown_text(board: Standing) -> str:
@@ -97,14 +97,15 @@ def _check(board: Standing) -> list[str]:
         PINNED,
         "",
         "```sh",
-        f"{rebuild_command(board)}  # the board of the stored records",
-        f"{eval_command(board)}  # score a model yourself",
+        *commands(board),
         "```",
     ]
 
 
 def _score(score: Score) -> str:
-    return " ".join(filter(None, [value_text(score.value), interval_text(score)])) if score.value is not None else NONE
+    if score.value is None:
+        return NONE
+    return f"{value_text(score.value)} {interval_text(score) or NO_INTERVAL}"
 
 
 def _titles(shown: Iterable[Column]) -> list[str]:

@@ -44,6 +44,13 @@ controls.querySelector("input[type=search]").addEventListener("input", (event) =
   for (const item of found) item.hidden = !words.every((word) => item.dataset.find.includes(word));
   const rows = found.filter((item) => item.matches(".board tr"));
   const left = rows.filter((row) => !row.hidden).length;
+  for (const part of document.querySelectorAll(".board .part")) {
+    const others = [...part.parentElement.rows].filter((row) => row !== part);
+    part.hidden = words.length > 0 && !others.some((row) => !row.hidden);
+  }
+  const nothing = document.querySelector(".board .nothing");
+  nothing.hidden = !words.length || left > 0;
+  nothing.rows[0].hidden = false;
   controls.querySelector("output").value = words.length ? `${left} of ${rows.length} rows` : "";
 });
 
@@ -68,23 +75,53 @@ for (const map of document.querySelectorAll(".map")) {
   const figure = map.closest("figure");
   const readout = figure.querySelector(".readout");
   const levels = [...figure.querySelectorAll(".legend li")].map((item) => item.textContent);
+  const last = map.dataset.n - 1;
   const names = [];
   const cells = new Map();
+  const mark = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  let [row, column] = [0, 0];
   const prepare = () => {
-    for (const row of map.closest(".body").querySelectorAll("tr[data-i]")) names[row.dataset.i] = row.cells[0].textContent;
+    for (const line of map.closest(".body").querySelectorAll("tr[data-i]")) names[line.dataset.i] = line.cells[0].textContent;
     for (const path of map.querySelectorAll("path")) {
       const level = levels[path.getAttribute("class").slice(1)];
       for (const cell of path.getAttribute("d").matchAll(/M(\d+) (\d+)h1/g)) cells.set(`${cell[2]},${cell[1]}`, level);
     }
+    map.append(mark);
   };
-  readout.hidden = false;
-  readout.textContent = "Point at a cell to read it.";
-  map.addEventListener("pointermove", (event) => {
+  const clamp = (index) => Math.min(Math.max(index, 0), last);
+  const read = (y, x) => {
     if (!names.length) prepare();
-    const box = map.getBoundingClientRect();
-    const at = (offset, size) => Math.min(Math.max(Math.floor((offset / size) * map.dataset.n), 0), map.dataset.n - 1);
-    const [row, column] = [at(event.clientY - box.top, box.height), at(event.clientX - box.left, box.width)];
+    [row, column] = [clamp(y), clamp(x)];
+    mark.setAttribute("x", column);
+    mark.setAttribute("y", row);
     const share = cells.get(`${row},${column}`) ?? "0 %";
     readout.textContent = `${names[row]} → ${names[column]}: ${share} of ${names[row]}`;
+  };
+  // A finger is wider than a cell: a tap reads the nearest cell that is not empty.
+  const nearest = (y, x) => {
+    if (!names.length) prepare();
+    const away = ([i, j]) => Math.hypot(i + 0.5 - y, j + 0.5 - x);
+    return [...cells.keys()].map((key) => key.split(",").map(Number)).reduce((a, b) => (away(b) < away(a) ? b : a));
+  };
+  const point = (event) => {
+    const box = map.getBoundingClientRect();
+    const y = ((event.clientY - box.top) / box.height) * map.dataset.n;
+    const x = ((event.clientX - box.left) / box.width) * map.dataset.n;
+    read(...(event.pointerType === "touch" ? nearest(y, x) : [Math.floor(y), Math.floor(x)]));
+  };
+  const steps = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+  map.addEventListener("pointermove", point);
+  map.addEventListener("pointerdown", point);
+  map.addEventListener("keydown", (event) => {
+    const step = steps[event.key];
+    if (!step) return;
+    event.preventDefault();
+    read(row + step[0], column + step[1]);
   });
+  mark.setAttribute("class", "mark");
+  mark.setAttribute("width", 1);
+  mark.setAttribute("height", 1);
+  map.setAttribute("tabindex", "0");
+  readout.hidden = false;
+  readout.textContent = "Point at a cell or tap it to read it; the arrow keys move from cell to cell.";
 }

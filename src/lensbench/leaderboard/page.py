@@ -16,7 +16,7 @@ from lensbench.leaderboard.detail import anchor, definition_list, detail, find_t
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.standing import Standing
-from lensbench.leaderboard.words import BANNER, HASH, PINNED, eval_command, rank_text, rebuild_command
+from lensbench.leaderboard.words import BANNER, HASH, PINNED, commands, rank_text
 
 
 def page_text(board: Standing) -> str:
@@ -137,11 +137,9 @@ def _definitions(board: Standing) -> str:
 
 
 def _check(board: Standing) -> str:
-    commands = (
-        f"{rebuild_command(board)}  # the board of the stored records\n{eval_command(board)}  # score a model yourself"
-    )
+    typed = as_html("\n".join(commands(board)))
     files = 'The table is also in <a href="board.csv">board.csv</a> and <a href="README.md">README.md</a>.'
-    body = f"<p>{PINNED}</p><p>{HASH}</p><pre tabindex=0>{as_html(commands)}</pre><p>{files}</p>"
+    body = f"<p>{PINNED}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
     return _section("check", "Check it", body)
 
 

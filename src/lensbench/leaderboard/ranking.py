@@ -12,7 +12,7 @@ from lensbench.leaderboard.detail import anchor, find_text, link
 from lensbench.leaderboard.entry import Entry, Score
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import NEAR, eval_command, rank_text
+from lensbench.leaderboard.words import NEAR, NO_INTERVAL, eval_command, rank_text
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ def ranking(board: Standing) -> str:
     if not ranked:
         line = f"No complete record yet. The first could be yours: <code>{as_html(eval_command(board))}</code>"
         ranked = f'<tr class="part"><td colspan="{width}"><p class="sticky">{line}</p></td></tr>'
-    bodies = f"<tbody>{ranked}</tbody>{_published(board, plot, width)}"
+    nothing = f'<tr class="part"><td colspan="{width}"><span class=sticky>No model matches.</span></td></tr>'
+    bodies = f'<tbody>{ranked}</tbody>{_published(board, plot, width)}<tbody class="nothing" hidden>{nothing}</tbody>'
     near = f"<p class=quiet><b>≈</b> {NEAR}</p>" if any(row.overlaps for row in board.ranked) else ""
     shaded = plot.lead is not None and plot.lead.low is not None
     shade = "<p class=quiet>Shaded: the 95 % interval of the first row.</p>" if shaded else ""
@@ -126,7 +127,7 @@ def _published(board: Standing, plot: _Plot, width: int) -> str:
 def _reference(board: Standing, reference: Reference, plot: _Plot) -> str:
     name, source = clean(reference.name, 200), clean(reference.source, 400)
     values = [reference.values.get(column.id) for column in board.columns]
-    scores = [Score(value, None, None, "none", 0, "not published") for value in values]
+    scores = [Score(value, None, None, "none", 0, "not published" if value is None else "") for value in values]
     return (
         f'<tr data-find="{as_html(f"{name} {source}".lower())}"><td class="n rank">{NONE}</td>'
         f'<th scope="row" class="model">{link(name, reference.url)}<small>{as_html(source)}</small></th>'
@@ -143,6 +144,6 @@ def _cells(scores: Sequence[Score], plot: _Plot) -> str:
 def _cell(score: Score, at: str = "") -> str:
     if score.value is None:
         return f'<td class="n"{at} title="{as_html(score.reason)}">{NONE}</td>'
-    interval = interval_text(score)
-    small = f"<small>{interval}</small>" if interval else ""
+    interval, why = interval_text(score), as_html(score.reason)
+    small = f"<small>{interval}</small>" if interval else f'<small title="{why}">{NO_INTERVAL}</small>' if why else ""
     return f'<td class="n"{at} data-v="{score.value!r}">{value_text(score.value)}{small}</td>'

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lensbench.benchmark import Benchmark, benchmark_names, get_benchmark
 from lensbench.digest import sha256_file
-from lensbench.errors import LensbenchError, ModelError
+from lensbench.errors import LensbenchError, ModelError, RecordError
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.leaderboard.board import read_board
 from lensbench.models.card import Card, read_card
@@ -51,6 +51,8 @@ def refresh(
             outcome = _one(folder, leaderboards, runs, progress)
         except LensbenchError as error:
             outcome = Outcome(folder.name, "failed", str(error))
+        except Exception as error:  # one stranger's file never stops the others; the bug it shows is named
+            outcome = Outcome(folder.name, "failed", f"{type(error).__name__}: {error} (a bug: please report it)")
         tell(outcome)
         outcomes.append(outcome)
     return outcomes
@@ -71,22 +73,26 @@ def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
 
 
 def _one(folder: Path, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None) -> Outcome:
+    if (folder / "model.toml").is_symlink():
+        raise ModelError(f"{folder / 'model.toml'}: a link; put the file itself there")
     card = read_card(folder / "model.toml")
     if card.benchmark is None:
         raise ModelError(f'{folder / "model.toml"}: names no benchmark; add benchmark = "…"')
     spec = get_benchmark(card.benchmark, card.config)
     file = folder / (card.file or "model.onnx")
-    if file.is_symlink() or not file.is_file():
+    if folder.is_symlink() or file.is_symlink() or not file.is_file():
         raise ModelError(f"{file}: no such file; model.toml names the model or prediction file in `file`")
     record = leaderboards / spec.slug / "records" / f"{folder.name}.json"
-    if _scored(record, spec, file):
+    if _scored(record, spec, file, card):
         return Outcome(folder.name, "known", f"already on {spec.slug}")
     done = _score(file, card, spec, runs / spec.slug / f"submission-{folder.name}", progress)
     predictions = done.folder / "predictions.parquet"
+    target = leaderboards / spec.slug / "predictions" / f"{folder.name}.parquet"
     if predictions.is_file():
-        target = leaderboards / spec.slug / "predictions" / f"{folder.name}.parquet"
         with atomic(target) as part:
             shutil.copyfile(predictions, part)
+    else:
+        target.unlink(missing_ok=True)  # never those of an earlier submission under this name
     write_record(done.record, record)
     value = done.record.value(spec.headline)
     shown = "–" if value is None else f"{value:.4f}"
@@ -103,11 +109,14 @@ def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callabl
     return done
 
 
-def _scored(record: Path, spec: Benchmark, file: Path) -> bool:
-    if not record.is_file():
-        return False
-    digests = read_record(record).result["digests"]
-    return bool(digests["benchmark"] == spec.digest and digests["model"] == sha256_file(file))
+def _scored(record: Path, spec: Benchmark, file: Path, card: Card) -> bool:
+    """Whether the stored record is of this file, as it is declared now, on this benchmark."""
+    try:
+        digests = read_record(record).result["digests"] if record.is_file() else {}
+    except RecordError:
+        return False  # damaged: score again
+    now = {"benchmark": spec.digest, "model": sha256_file(file), "declared": card.digest}
+    return {key: digests.get(key) for key in now} == now
 
 
 def _boards(leaderboards: Path) -> Iterable[Benchmark]:

@@ -9,6 +9,7 @@ NEAR = (
     "the 95 % interval overlaps that of the first row, so the intervals do not separate the two. "
     "No paired test was made: a comparison on the same samples may separate them."
 )
+NO_INTERVAL = "no interval"
 PINNED = (
     "The digest is over the dataset version, the split manifest, the label names in order, the input "
     "contract, the metric versions and the cluster. A row is ranked only if its record carries it."
@@ -30,9 +31,14 @@ def _config(board: Standing) -> str:
 
 def eval_command(board: Standing) -> str:
     """How a model is scored on this board's benchmark."""
-    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}"
+    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)} --labels ORDER"
 
 
-def rebuild_command(board: Standing) -> str:
-    """How this board is built again."""
-    return f"bench leaderboard {board.benchmark.name}{_config(board)}"
+def commands(board: Standing) -> list[str]:
+    """Lines of shell: how this board is built again, and how a model is scored."""
+    return [
+        "# the board of the stored records",
+        f"bench leaderboard {board.benchmark.name}{_config(board)}",
+        "# score a model yourself; ORDER is the order of its outputs: one that the dataset publishes, or a file",
+        eval_command(board),
+    ]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lensbench.digest import sha256_of
 from lensbench.errors import ModelError
+from lensbench.models.gate import read_file
 
 TEXT = 500
 LABELS = 100_000
@@ -58,6 +60,11 @@ class Card:
     kind: str | None = None
     output: str | None = None
 
+    @property
+    def digest(self) -> str:
+        """Hex sha256 of what is declared: another declaration is another submission."""
+        return sha256_of(asdict(self))
+
     def over(self, other: Card) -> Card:
         """This card, with what it leaves open taken from `other`."""
         mine = {k: v for k, v in vars(self).items() if v not in (None, ())}
@@ -67,13 +74,10 @@ class Card:
 def read_card(path: Path) -> Card:
     """Read `model.toml`; raises ModelError naming the file and the entry that is wrong."""
     try:
-        if path.stat().st_size > SIZE:
-            raise ModelError(f"{path}: larger than a model.toml can be (1 MiB)")
-        return card(tomllib.loads(path.read_text(encoding="utf-8")), str(path))
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        data = tomllib.loads(read_file(path, SIZE).decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, UnicodeDecodeError, numbers of 5,000 digits
         raise ModelError(f"{path}: not valid TOML: {error}") from error
+    return card(data, str(path))
 
 
 def metadata_card(metadata: Mapping[str, str]) -> Card:

@@ -17,6 +17,10 @@ BATCH_BYTES = 1 << 20
 """A batch of inputs fits the cache of one core: larger ones measured up to 43 % slower on CPU."""
 
 
+MAX_BATCH = 1 << 28
+"""Values in a fixed batch: one GiB of float32."""
+
+
 @dataclass(frozen=True)
 class Feed:
     """All that the inner loop has to know to turn encoded images into outputs. No ids, no labels."""
@@ -72,6 +76,10 @@ def bind(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Contract
         assumed.append("no further normalisation")
     size = benchmark.input
     fixed = tensor.shape[0] if tensor.shape else None
+    if fixed and fixed * size.height * size.width * channels > MAX_BATCH:
+        raise ModelError(f"{where}: a fixed batch of {fixed:,} images is more than one needs; export a dynamic batch")
+    if graph.loops:
+        assumed.append(f"that its {', '.join(graph.loops)} ends: nothing here stops one that does not")
     feed = Feed(
         input=tensor.name,
         output=output.name,
@@ -196,7 +204,7 @@ def labels_given(value: str | Sequence[str], benchmark: Benchmark) -> str | tupl
     if not path.is_file():
         raise ModelError(f"labels {value!r} is neither a published order ({', '.join(orders)}) nor a file")
     try:
-        return tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        return tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{path}: not a text file of class names: {error}") from error
 

@@ -49,6 +49,8 @@ class Graph:
     parameters: int
     """Number of values in initializers."""
     metadata: dict[str, str]
+    loops: tuple[str, ...] = ()
+    """Operators in it that repeat a sub-graph: their running time cannot be told from the file."""
 
 
 def read_graph(data: bytes, where: str) -> Graph:
@@ -66,9 +68,11 @@ def read_graph(data: bytes, where: str) -> Graph:
     if not model.graph.node or not model.opset_import:
         raise ModelError(f"{where}: not an ONNX model (no nodes or no opset)")
     text = sum(len(p.key) + len(p.value) for p in model.metadata_props) + len(model.doc_string)
+    text += sum(len(n.doc_string) + len(n.name) for n in _nodes([model.graph, *model.functions]))
     if text > MAX_TEXT:
         raise ModelError(f"{where}: {text:,} bytes of metadata, more than {MAX_TEXT:,}")
     _check_nodes(model, where)
+    _check_sparse(model, where)
     for tensor in _tensors(model):
         _check_tensor(tensor, where)
     weights = {t.name for t in model.graph.initializer}
@@ -77,21 +81,33 @@ def read_graph(data: bytes, where: str) -> Graph:
     if not 1 <= len(outputs) <= MAX_OUTPUTS:
         raise ModelError(f"{where}: {len(outputs)} outputs; a model has 1 to {MAX_OUTPUTS}")
     parameters = sum(_count(t.dims) for t in model.graph.initializer)
-    return Graph(inputs, outputs, parameters, {p.key: p.value for p in model.metadata_props})
+    loops = sorted({n.op_type for n in _nodes([model.graph, *model.functions])} & {"Loop", "Scan", "SequenceMap"})
+    return Graph(inputs, outputs, parameters, {p.key: p.value for p in model.metadata_props}, tuple(loops))
 
 
 def read_model_bytes(path: Path) -> bytes:
     """The bytes of a model file; raises ModelError where there is none or it is too large to be one."""
+    return read_file(path, MAX_FILE)
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a stranger's file, at most `most`: a pipe would hang and a device never end, so neither is read."""
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise ModelError(f"{path}: {path.stat().st_size:,} bytes, more than the {MAX_FILE:,} a model may have")
-        return path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise ModelError(f"{path}: not a regular file")
+        with path.open("rb") as handle:
+            data = handle.read(most + 1)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror}") from error
+    if len(data) > most:
+        raise ModelError(f"{path}: more than {most:,} bytes")
+    return data
 
 
 def _check_nodes(model: Any, where: str) -> None:
     functions = {(f.domain, f.name): f for f in model.functions}
+    if len(functions) < len(model.functions):
+        raise ModelError(f"{where}: two functions have one name (overloads are not taken)")
     own = {domain for domain, _ in functions}
     plain = 0
     for node in _nodes([model.graph, *model.functions]):
@@ -122,14 +138,17 @@ def _inlined(node: Any, functions: Any, sizes: dict[Any, int], above: tuple[Any,
 
 
 def _nodes(graphs: list[Any]) -> Iterator[Any]:
-    """Every node of `graphs`, those of nested sub-graphs included."""
+    """Every node of `graphs` (or functions), those of sub-graphs in attributes and their defaults included."""
     todo = list(graphs)
     while todo:
-        for node in todo.pop().node:
+        graph = todo.pop()
+        attributes = list(getattr(graph, "attribute_proto", ()))  # a function's default attributes
+        for node in graph.node:
             yield node
-            for attribute in node.attribute:
-                todo += [attribute.g] if attribute.HasField("g") else []
-                todo += attribute.graphs
+            attributes += node.attribute
+        for attribute in attributes:
+            todo += [attribute.g] if attribute.HasField("g") else []
+            todo += attribute.graphs
 
 
 def _tensors(model: Any) -> Iterator[Any]:
@@ -140,21 +159,31 @@ def _tensors(model: Any) -> Iterator[Any]:
     ]
     for graph in graphs:
         yield from _graph_tensors(graph)
-    for node in _nodes([*graphs, *model.functions]):
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for sparse in [attribute.sparse_tensor, *attribute.sparse_tensors]:
-                yield from (sparse.values, sparse.indices)
-            for graph in [attribute.g, *attribute.graphs]:
-                yield from _graph_tensors(graph)
+    defaults = [attribute for function in model.functions for attribute in function.attribute_proto]
+    for attribute in [*defaults, *(a for node in _nodes([*graphs, *model.functions]) for a in node.attribute)]:
+        if attribute.HasField("t"):
+            yield attribute.t
+        yield from attribute.tensors
+        for graph in [attribute.g, *attribute.graphs]:
+            yield from _graph_tensors(graph)
 
 
 def _graph_tensors(graph: Any) -> Iterator[Any]:
     yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from inner.initializer
+
+
+def _check_sparse(model: Any, where: str) -> None:
+    """A kilobyte of sparse values may unfold to gigabytes: classifiers have no use for them."""
+    graphs = [model.graph, *model.functions]
+    attributes = [a for node in _nodes(graphs) for a in node.attribute]
+    inner = [g for a in attributes for g in [a.g, *a.graphs]]
+    held = any(a.HasField("sparse_tensor") or a.sparse_tensors for a in attributes)
+    if held or any(g.sparse_initializer for g in [model.graph, *inner]):
+        raise ModelError(f"{where}: sparse weights are not taken; export dense ones")
 
 
 def _check_tensor(tensor: Any, where: str) -> None:

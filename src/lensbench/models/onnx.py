@@ -27,6 +27,8 @@ class OnnxModel:
     data: bytes
     graph: Graph
     card: Card
+    own: Card
+    """`model.toml` alone, without the file's metadata."""
 
     @cached_property
     def sha256(self) -> str:
@@ -56,7 +58,7 @@ def read_onnx(path: Path) -> OnnxModel:
         raise ModelError(f"{path}: a model is an .onnx file; predictions made elsewhere go in with --predictions")
     data = read_model_bytes(path)
     graph = read_graph(data, path.name)
-    return OnnxModel(path.name, data, graph, own.over(metadata_card(graph.metadata)))
+    return OnnxModel(path.name, data, graph, own.over(metadata_card(graph.metadata)), own)
 
 
 def open_session(data: bytes, output: str, where: str) -> Callable[[str], Infer]:
