@@ -7,6 +7,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +21,9 @@ from lensbench.models.card import Card, read_card
 from lensbench.record import Record, write_record
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from lensbench.data.store import Prepared
     from lensbench.models.contract import Contract
     from lensbench.models.onnx import OnnxModel
@@ -59,7 +63,7 @@ def evaluate(
         labels: the order of the model's outputs: a published order, a file with one name per line, or the names.
         source: archives or an unpacked copy on disk (else `LENSBENCH_SOURCE`, else fetched).
         partial: take a source that holds only part of the split; the record is then incomplete.
-        out: the run's folder (default `runs/<benchmark>/<model>-<sha8>/`). A killed run goes on in it.
+        out: the run's folder (default `runs/<benchmark>/<model>-<sha8 of the plan>/`). A killed run goes on in it.
         progress: told about files, images and notes.
         confirm: asked with the size before anything is downloaded.
 
@@ -289,21 +293,30 @@ def _infer(
     done = [path for path, a, b in run.shards if run.holds(path, b - a)]
     reused = sum(b - a for path, a, b in run.shards if path in done)
     column = id_column(data, spec.split)
-    out = np.empty((min(ROWS, max(run.rows, 1)), contract.feed.classes), np.float32)
     order = np.array(contract.order)
     plain = bool((order == np.arange(len(order))).all())
+    outs = [np.empty((min(ROWS, max(run.rows, 1)), contract.feed.classes), np.float32) for _ in range(2)]
     if progress:
         progress.start(f"{onnx.name} on {spec.slug}", run.rows, reused)
+
+    def write(path: Path, start: int, out: NDArray[np.float32]) -> None:
+        run.write(path, shard_table(column.slice(start, len(out)), out if plain else out[:, order], run.metadata))
+
+    advance = progress.advance if progress else _nothing
+    todo = [shard for shard in run.shards if shard[0] not in done]
     try:
         probe(images, contract.feed, infer)
         first = time.perf_counter()
-        for path, start, stop in run.shards:
-            if path in done:
-                continue
-            advance = progress.advance if progress else _nothing
-            infer_rows(images, start, stop, contract.feed, infer, out, cores(), advance)
-            scores = out[: stop - start] if plain else out[: stop - start, order]
-            run.write(path, shard_table(column.slice(start, stop - start), scores, run.metadata))
+        with ThreadPoolExecutor(1) as writer:  # a shard is written while the next one is inferred
+            writing: Future[None] | None = None
+            for k, (path, start, stop) in enumerate(todo):
+                out = outs[k % 2][: stop - start]
+                infer_rows(images, start, stop, contract.feed, infer, out, cores(), advance)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(write, path, start, out)
+            if writing is not None:
+                writing.result()
         loop = time.perf_counter() - first
     except CorruptImageError as error:
         raise DatasetError(_corrupt(data, spec.split, error.row)) from error

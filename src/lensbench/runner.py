@@ -1,6 +1,6 @@
 """The inner loop: a row range of an image column in, one row of outputs per image out. Knows no ids, no labels.
 
-Threads (one per core) share one inference function and take chunks of 64 rows under a lock; each decodes and
+Threads (one per core) share one inference function and take chunks of 128 rows under a lock; each decodes and
 resizes a block, then normalises and infers it batch by batch. Where a batch begins and ends depends on the row
 range alone, so a resumed or sharded run computes the same numbers. Imports numpy, OpenCV and pyarrow, nothing
 of `datasets`: the whole loop can move into a child process.
@@ -28,7 +28,7 @@ from lensbench.errors import DatasetError, ModelError
 from lensbench.models.contract import Feed
 from lensbench.models.onnx import Infer
 
-CHUNK = 64
+CHUNK = 128
 """Rows handed to a thread at a time."""
 BLOCK_BYTES = 4 << 20
 """Decoded bytes a thread holds before it infers them."""
