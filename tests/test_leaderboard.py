@@ -513,3 +513,10 @@ def test_entries_keep_what_records_say() -> None:
     assert tuple(row.name for row in entry.classes) == CLASSES
     assert entry.score("top1").value == made.value("top1")
     assert [list(cell) for cell in entry.confusion] == made.result["confusion"]
+
+
+def test_a_record_over_another_number_of_samples_is_refused() -> None:
+    made = record(benchmark())
+    of = benchmark(expected=made.result["coverage"]["expected"] + 1)
+    board = Leaderboard.build(of, [("a.json", made)])
+    assert not board.ranked and "samples expected, the benchmark has" in board.refused[0].reason

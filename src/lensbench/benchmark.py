@@ -70,6 +70,8 @@ class Benchmark:
     references: tuple[Reference, ...]
     folder: Path
     """The dataset's folder in the registry."""
+    expected: int | None = None
+    """Samples a complete record is over; the manifest's digest pins it."""
 
     @property
     def headline(self) -> str:
@@ -119,7 +121,7 @@ class Benchmark:
 
     def over(self, manifest: str) -> Benchmark:
         """The same benchmark over other rows (a specimen of another size): another digest, another board."""
-        return replace(self, manifest=manifest)
+        return replace(self, manifest=manifest, expected=None)
 
 
 def benchmark_root(root: Path | str | None = None) -> Path:
@@ -190,6 +192,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         synthetic=chosen.synthetic,
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
+        expected=len(manifest.ids) - len(absent.ids or () if absent else ()),
     )
 
 

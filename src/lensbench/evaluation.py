@@ -237,7 +237,7 @@ def _rows(spec: Benchmark, data: Prepared, ids: Sequence[str], labels: Sequence[
     manifest = read_manifest(benchmark_dataset(spec), spec.config, spec.split)
     if spec.synthetic and data.own_lists:
         manifest = Manifest.of(spec.split, [(i, label, None) for i, label in zip(ids, labels, strict=True)])
-        spec = replace(spec, manifest=manifest.digest, absent=frozenset())
+        spec = replace(spec.over(manifest.digest), absent=frozenset())
     return spec, manifest
 
 

@@ -108,6 +108,10 @@ def _entries(benchmark: Benchmark, records: Iterable[tuple[str, Record]]) -> tup
 def _holds_labels(benchmark: Benchmark, entry: Entry) -> None:
     if entry.classes and tuple(row.name for row in entry.classes) != _labels(benchmark):
         raise RecordError("classes: not the benchmark's labels in their order, though its digest says so")
+    if benchmark.expected is not None and entry.coverage.expected != benchmark.expected:
+        raise RecordError(
+            f"coverage: {entry.coverage.expected} samples expected, the benchmark has {benchmark.expected}"
+        )
 
 
 def _labels(benchmark: Benchmark) -> tuple[str, ...]:
