@@ -55,6 +55,20 @@ def realdata() -> Path:
     return _realdata()
 
 
+@pytest.fixture(scope="session")
+def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for the tests in a `workspace`: the specimen is built once for them all."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, shared_home: Path, monkeypatch: pytest.MonkeyPatch, _own_home: None) -> Path:
+    """An empty current folder, and the shared cache."""
+    monkeypatch.setenv("LENSBENCH_HOME", str(shared_home))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the user's cache, and none reaches for the network."""

@@ -7,7 +7,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,16 +22,7 @@ HEAVY = ("numpy", "pandas", "pyarrow", "datasets", "torch", "sklearn", "dvc", "r
 SLUG = "lifewatch_flowcam-specimen"
 
 
-@pytest.fixture(scope="session")
-def shared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def _cwd(tmp_path: Path, shared_home: Path, monkeypatch: pytest.MonkeyPatch, _own_home: None) -> Iterator[None]:
-    monkeypatch.setenv("LENSBENCH_HOME", str(shared_home))
-    monkeypatch.chdir(tmp_path)
-    yield
+pytestmark = pytest.mark.usefixtures("workspace")
 
 
 def call(*args: str | Path) -> Result:

@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +31,7 @@ from tests.graphs import broken_model, colour_model, write
 NAME = "lifewatch_flowcam"
 
 
-@pytest.fixture(scope="session")
-def prepared_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for this file: the specimen is built once."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(autouse=True)
-def _cwd(tmp_path: Path, prepared_home: Path, monkeypatch: pytest.MonkeyPatch, _own_home: None) -> Iterator[None]:
-    monkeypatch.setenv("LENSBENCH_HOME", str(prepared_home))
-    monkeypatch.chdir(tmp_path)
-    yield
+pytestmark = pytest.mark.usefixtures("workspace")
 
 
 @pytest.fixture
