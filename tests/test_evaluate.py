@@ -115,6 +115,31 @@ evaluate({str(model)!r}, {NAME!r}, config="specimen", labels="decrop2025", out="
     assert resumed.record.run["images_per_second"] is None, "a resumed run says no speed"
 
 
+def test_ctrl_c_ends_in_one_line_and_the_run_goes_on(model: Path) -> None:
+    script = f"""
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lensbench import progress, shards
+shards.ROWS = 256
+class Impatient(progress.Quiet):
+    done = 0
+    def advance(self, n):
+        self.done += n
+        if self.done > 1000:
+            signal.raise_signal(signal.SIGINT)
+progress.default_progress = lambda unit: Impatient()
+sys.argv[1:] = ["eval", "--model", {str(model)!r}, "--benchmark", {NAME!r}, "--config", "specimen"]
+sys.argv += ["--labels", "decrop2025", "--out", "stopped"]
+from lensbench.cli import main
+main()
+"""
+    run(model, out="warm")
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 130, done.stderr
+    assert "the same command goes on from there" in done.stderr and "terminate called" not in done.stderr
+    assert len(list(Path("stopped/shards").glob("*.parquet"))) >= 2
+
+
 def test_a_finished_run_is_scored_again_without_inference(model: Path) -> None:
     first = run(model)
     stamp = (first.folder / "predictions.parquet").stat().st_mtime_ns

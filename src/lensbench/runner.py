@@ -102,35 +102,43 @@ def infer_rows(
     cv2.setNumThreads(1)
     lock = threading.Lock()
     stopped = threading.Event()
+    ended = threading.Semaphore(0)
     errors: list[Exception] = []
     chunk = CHUNK if not feed.fixed else -(-CHUNK // feed.batch) * feed.batch
     todo = iter(range(start, stop, chunk))
 
     def work() -> None:
-        buffers = Buffers(feed)
         try:
+            buffers = Buffers(feed)
             while not stopped.is_set():
                 with lock:
                     first = next(todo, None)
                 if first is None:
                     return
                 last = min(first + chunk, stop)
-                _chunk(images.slices(first, last), first, feed, infer, buffers, out[first - start : last - start])
+                views, into = images.slices(first, last), out[first - start : last - start]
+                _chunk(views, first, feed, infer, buffers, into, stopped)
                 advance(last - first)
         except Exception as error:
             errors.append(error)
             stopped.set()
+        finally:
+            ended.release()
 
     workers = [threading.Thread(target=work, daemon=True) for _ in range(max(1, threads))]
     for worker in workers:
         worker.start()
+    running = len(workers)
     try:
-        for worker in workers:
-            worker.join()
+        for _ in workers:
+            ended.acquire()
+            running -= 1
     finally:
+        # A thread in native code that outlives the interpreter aborts it: wait for its last batch. By a semaphore:
+        # Thread.join of CPython 3.11 takes a thread for ended when Ctrl-C interrupts it (bpo-45274).
         stopped.set()
-        for worker in workers:  # at most one batch each: a thread that outlives the interpreter aborts it
-            worker.join()
+        for _ in range(running):
+            ended.acquire(timeout=60)
     if errors:
         raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
 
@@ -197,13 +205,21 @@ class Buffers:
 
 
 def _chunk(
-    views: Sequence[memoryview], row: int, feed: Feed, infer: Infer, buffers: Buffers, out: NDArray[np.float32]
+    views: Sequence[memoryview],
+    row: int,
+    feed: Feed,
+    infer: Infer,
+    buffers: Buffers,
+    out: NDArray[np.float32],
+    stopped: threading.Event,
 ) -> None:
     for start in range(0, len(views), buffers.block):
         block = views[start : start + buffers.block]
         for i, view in enumerate(block):
             buffers.load(i, view, row + start + i)
         for first in range(0, len(block), feed.batch):
+            if stopped.is_set():
+                return
             wanted = min(feed.batch, len(block) - first)
             n = feed.batch if feed.fixed else wanted  # a fixed batch is filled up with what lay there before
             outputs = infer(buffers.batch(first, n))
