@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,20 @@ def canonical(value: Any) -> bytes:
 def sha256_of(value: Any) -> str:
     """Hex sha256 over the canonical JSON of `value`."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def sha256_rows(rows: Iterable[list[Any]]) -> str:
+    """`sha256_of(list(rows))`, a thousand rows at a time: the list is never in memory.
+
+    >>> sha256_rows(iter([["a", 1], ["b", 2]])) == sha256_of([["a", 1], ["b", 2]])
+    True
+    """
+    digest, comma, rest = hashlib.sha256(b"["), b"", iter(rows)
+    while part := list(islice(rest, 1_000)):
+        digest.update(comma + canonical(part)[1:-1])
+        comma = b","
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 def sha256_file(path: Path) -> str:

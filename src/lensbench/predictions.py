@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import numpy as np
@@ -109,13 +110,21 @@ def stored_scores(path: Path) -> NDArray[np.float32]:
     """The `scores` of a run's own Parquet file as an (n, classes) float32 array, read one row group at a time."""
     file = pq.ParquetFile(path, memory_map=True)
     width = file.schema_arrow.field("scores").type.list_size
-    out = np.empty((file.metadata.num_rows, width), np.float32)
+    out = _on_disk(path.parent, (file.metadata.num_rows, width))
     start = 0
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=["scores"])
         out[start : start + len(table)] = _matrix(table)
         start += len(table)
     return out
+
+
+def _on_disk(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
+    """An array in an unlinked file of `folder`, mapped: its pages are the system's to drop, not private memory."""
+    if not shape[0] * shape[1]:
+        return np.empty(shape, np.float32)
+    with TemporaryFile(dir=folder) as handle:
+        return np.memmap(handle, np.float32, "w+", shape=shape)
 
 
 def _matrix(table: pa.Table) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lensbench.digest import sha256_file, sha256_of
+from lensbench.digest import sha256_file, sha256_rows
 from lensbench.errors import DatasetError
 from lensbench.paths import atomic
 from lensbench.registry import Dataset, Split
@@ -44,13 +44,13 @@ class Manifest:
     @cached_property
     def digest(self) -> str:
         """Hex sha256 of (id, split, label) of every row: what a benchmark without a cluster column pins."""
-        return sha256_of([[i, self.split, label] for i, label in zip(self.ids, self.labels, strict=True)])
+        return sha256_rows([i, self.split, label] for i, label in zip(self.ids, self.labels, strict=True))
 
     @cached_property
     def digest_with_groups(self) -> str:
         """Hex sha256 of (id, split, label, group): what a benchmark pins whose cluster is the group column."""
         rows = zip(self.ids, self.labels, self.groups, strict=True)
-        return sha256_of([[i, self.split, label, group] for i, label, group in rows])
+        return sha256_rows([i, self.split, label, group] for i, label, group in rows)
 
     @classmethod
     def of(cls, split: str, rows: Iterable[tuple[str, str, str | None]]) -> Manifest:

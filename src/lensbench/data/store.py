@@ -25,7 +25,7 @@ import pyarrow as pa
 from lensbench.data.loader import BUILDER
 from lensbench.data.locate import Located, given, have, locate, locate_given
 from lensbench.data.plan import Coverage, Request, may_miss
-from lensbench.digest import sha256_of
+from lensbench.digest import sha256_of, sha256_rows
 from lensbench.errors import DatasetError, LensbenchError, LensbenchWarning
 from lensbench.paths import PACKAGE, home, write_text
 from lensbench.registry import Dataset
@@ -323,10 +323,10 @@ def _notes(job: Job, result: Any, part: Path) -> dict[str, Any]:
     }
     digests = {}
     for split, files in result.arrow.items():
-        rows = _rows(files)
-        if [row["id"] for row in rows] != plan.tables[split]["id"].to_pylist():
+        ids = [key for p in files for key in _columns(p, ["id"])["id"].to_pylist()]
+        if ids != plan.tables[split]["id"].to_pylist():
             raise LensbenchError(f"{part}: {split} was not built in the order of its manifest")
-        digests[split] = _digest(rows, split, job.request.order)
+        digests[split] = sha256_rows(_content(files, split, job.request.order))
     return {
         "schema": SCHEMA,
         "key": job.key,
@@ -342,13 +342,17 @@ def _notes(job: Job, result: Any, part: Path) -> dict[str, Any]:
     }
 
 
-def _rows(files: Sequence[Path]) -> list[dict[str, Any]]:
-    return pa.concat_tables([_columns(p, ["id", "label", "group", "sha256"]) for p in files]).to_pylist()  # type: ignore[no-any-return]
-
-
-def _digest(rows: Sequence[Mapping[str, Any]], split: str, order: Sequence[str]) -> str:
-    """The content digest: sha256 over (id, split, label, group, sha256 of the published bytes) of every row."""
-    return sha256_of([[r["id"], split, order[r["label"]], r["group"], r["sha256"]] for r in rows])
+def _content(files: Sequence[Path], split: str, order: Sequence[str], check: bool = False) -> Iterator[list[Any]]:
+    """(id, split, label, group, sha256 of the published bytes) of every row; `check`: of the bytes as they are now."""
+    for path in files:
+        with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
+            for batch in reader:
+                columns = [batch.column(name).to_pylist() for name in ("id", "label", "group", "sha256")]
+                if check:
+                    images = batch.column("image").field("bytes")
+                    columns[3] = [hashlib.sha256(memoryview(value.as_buffer())).hexdigest() for value in images]
+                for key, label, group, digest in zip(*columns, strict=True):
+                    yield [key, split, order[label], group, digest]
 
 
 def check_content(prepared: Prepared, split: str) -> None:
@@ -356,22 +360,12 @@ def check_content(prepared: Prepared, split: str) -> None:
 
     Half a second for 33,718 images: a record's `digests.data` is then of the images that were read.
     """
-    rows = _rows(prepared.arrow[split])
     order = prepared.dataset.label_order(prepared.dataset.config(prepared.config).labels)
-    hashes = (hashlib.sha256(data).hexdigest() for path in prepared.arrow[split] for data in _images(path))
-    same = all(row["sha256"] == found for row, found in zip(rows, hashes, strict=True))
-    if not same or _digest(rows, split, order) != prepared.digests[split]:
+    if sha256_rows(_content(prepared.arrow[split], split, order, check=True)) != prepared.digests[split]:
         raise DatasetError(
             f"the prepared {split} split of {prepared.dataset.name} was changed on disk after it was built; "
             f"delete {prepared.folder} and run again"
         )
-
-
-def _images(path: Path) -> Iterator[memoryview]:
-    with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
-        for batch in reader:
-            for value in batch.column("image").field("bytes"):
-                yield memoryview(value.as_buffer())
 
 
 def _part(folder: Path) -> Path:
