@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from pathlib import Path
 
 import click
@@ -56,6 +58,7 @@ def command(
     from lensbench.evaluation import evaluate, evaluate_predictions
     from lensbench.progress import default_progress
 
+    _give_memory_back()
     if (model is None) == (predictions is None):
         raise click.UsageError("give one of --model and --predictions")
     spec = get_benchmark(benchmark, config) if benchmark else None
@@ -84,3 +87,15 @@ def command(
         from lensbench.cli.summary import summary
 
         click.echo(summary(done))
+
+
+def _give_memory_back() -> None:
+    """Hold glibc to its promise that large blocks go back to the system when they are freed.
+
+    It raises the limit of `large` with the first such block it frees, and from then on keeps what threads leave: 40 MiB
+    more over 33,718 images than over 3,000. Setting the limit (M_MMAP_THRESHOLD, -3) ends that. Elsewhere: nothing.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(-3, 1 << 20)
