@@ -157,23 +157,14 @@ def _tensors(model: Any) -> Iterator[Any]:
         *(t.algorithm for t in model.training_info),
         *(t.initialization for t in model.training_info),
     ]
-    for graph in graphs:
-        yield from _graph_tensors(graph)
     defaults = [attribute for function in model.functions for attribute in function.attribute_proto]
-    for attribute in [*defaults, *(a for node in _nodes([*graphs, *model.functions]) for a in node.attribute)]:
+    attributes = [*defaults, *(a for node in _nodes([*graphs, *model.functions]) for a in node.attribute)]
+    for graph in [*graphs, *(inner for a in attributes for inner in [a.g, *a.graphs])]:
+        yield from graph.initializer
+    for attribute in attributes:
         if attribute.HasField("t"):
             yield attribute.t
         yield from attribute.tensors
-        for graph in [attribute.g, *attribute.graphs]:
-            yield from _graph_tensors(graph)
-
-
-def _graph_tensors(graph: Any) -> Iterator[Any]:
-    yield from graph.initializer
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from inner.initializer
 
 
 def _check_sparse(model: Any, where: str) -> None:
