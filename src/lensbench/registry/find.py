@@ -1,0 +1,52 @@
+"""Find and read dataset folders: `registry/<name>/`, the one that came with lensbench or one's own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import tomllib
+from functools import cache
+from pathlib import Path
+
+from lensbench.errors import DatasetError, nearest
+from lensbench.paths import shipped
+from lensbench.registry.entry import parse_dataset
+from lensbench.registry.values import Dataset
+
+
+def registry_root(root: Path | str | None = None) -> Path:
+    """The registry folder in use: `root`, else ``LENSBENCH_REGISTRY``, else the one that came with lensbench."""
+    chosen = root or os.environ.get("LENSBENCH_REGISTRY")
+    return Path(chosen) if chosen else shipped("registry")
+
+
+def dataset_names(root: Path | str | None = None) -> list[str]:
+    """Names of all dataset folders, sorted."""
+    folder = registry_root(root)
+    return sorted(entry.parent.name for entry in folder.glob("*/dataset.toml"))
+
+
+def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
+    """Read and validate `registry/<name>/`; raises DatasetError with the nearest name when there is none."""
+    names = dataset_names(root)
+    if name not in names:
+        raise DatasetError(f"no dataset {name!r} in {registry_root(root)}{nearest(name, names)}")
+    folder = registry_root(root) / name
+    stats = [path.stat() for path in (folder / "dataset.toml", folder / "classes.csv") if path.is_file()]
+    return _read(folder, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
+
+
+@cache
+def _read(folder: Path, _stamp: tuple[tuple[int, int], ...]) -> Dataset:
+    """Read once per state of the files: a folder may change under a long-lived process."""
+    where = folder / "dataset.toml"
+    try:
+        return parse_dataset(folder, tomllib.loads(where.read_text(encoding="utf-8")))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise DatasetError(f"{where}: not valid TOML: {error}") from error
+    except OSError as error:
+        raise DatasetError(f"{error.filename}: {error.strerror}") from error
+    except KeyError as error:
+        raise DatasetError(f"{where}: the entry {error} is missing") from error
+    except (TypeError, ValueError, AttributeError, csv.Error) as error:
+        raise DatasetError(f"{where}: {error}") from error
