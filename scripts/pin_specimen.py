@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import hashlib
 
-from lensbench.data.layout import Source, Spec, find_lists, index_images
+from lensbench.data.class_folders import find_lists, index_images
+from lensbench.data.source import Source, Spec
 from lensbench.lists import parse_list
 from lensbench.registry import SPECIMEN, SPLITS, get_dataset
 from lensbench.splits import Manifest, write_manifest

@@ -94,9 +94,9 @@ class SmallRegistry:
     @property
     def dataset(self) -> Dataset:
         """As it stands on disk now."""
-        import lensbench.registry
+        import lensbench.registry.find
 
-        lensbench.registry._read.cache_clear()
+        lensbench.registry.find._read.cache_clear()
         return get_dataset(NAME, self.root)
 
     def archives(self, folder: Path, *, model: bool = True, inner: str = "deflated", v1: bool = False) -> Path:

@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lensbench.data.store import Prepared, ids_and_labels, prepare
+from lensbench.data.prepared import Prepared, ids_and_labels
+from lensbench.data.store import prepare
 from lensbench.errors import DatasetError
 from lensbench.pipeline import compare, restate, steps, write_shards
 from lensbench.record import read_record, write_record

@@ -6,6 +6,7 @@ import csv
 import datetime
 import io
 import json
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lensbench.data.builder import ClassificationBuilder
+from lensbench.data.builder import ImageBuilder
+from lensbench.data.class_folders import Metadata
 from lensbench.data.loader import load_builder
-from lensbench.data.store import Prepared, prepare
+from lensbench.data.prepared import Prepared
+from lensbench.data.request import Request
+from lensbench.data.store import prepare
 from lensbench.errors import DatasetError
 from lensbench.registry import get_dataset
 from tests.small_registry import NAME, REAL, V2, SmallRegistry, key, paper_rows
@@ -32,8 +36,14 @@ Rows = list[list[str]]
 
 
 @pytest.fixture(scope="module")
-def builder() -> type[ClassificationBuilder]:
+def builder() -> type[ImageBuilder]:
     return load_builder(REAL)
+
+
+def metadata_of(builder: type[ImageBuilder]) -> Metadata:
+    found = sys.modules[builder.__module__].METADATA
+    assert isinstance(found, Metadata)
+    return found
 
 
 @pytest.fixture
@@ -83,7 +93,7 @@ def rows_of(prepared: Prepared) -> dict[str, dict[str, Any]]:
 # -- the class table -----------------------------------------------------------------------------------------
 
 
-def test_every_class_has_its_columns_and_ten_have_no_aphia_id(builder: type[ClassificationBuilder]) -> None:
+def test_every_class_has_its_columns_and_ten_have_no_aphia_id(builder: type[ImageBuilder]) -> None:
     columns = [builder.of_class(label) for label in get_dataset(NAME).classes]
     numbers = [row["aphia_id"] for row in columns]
     assert len(numbers) == 95 and numbers.count(None) == 10
@@ -93,13 +103,14 @@ def test_every_class_has_its_columns_and_ten_have_no_aphia_id(builder: type[Clas
 
 
 def test_features_are_those_of_the_arrow_files(
-    builder: type[ClassificationBuilder], small: SmallRegistry, tmp_path: Path
+    builder: type[ImageBuilder], small: SmallRegistry, tmp_path: Path
 ) -> None:
     prepared = build(small, tmp_path, {})
     schema = pa.ipc.open_stream(prepared.arrow["test"][0].read_bytes()).schema
-    features = builder.columns()
+    request = Request(small.dataset, small.dataset.version(None), small.dataset.config(None))
+    features = builder.features(request)
     assert schema.names == list(features)
-    features["label"] = datasets.ClassLabel(names=list(small.dataset.label_order("decrop2025")))
+    assert features["label"] == datasets.ClassLabel(names=list(small.dataset.label_order("decrop2025")))
     assert datasets.Features.from_arrow_schema(schema) == features
 
 
@@ -119,7 +130,7 @@ def test_label_orders_are_the_published_ones(realdata: Path) -> None:
 def test_times_keep_their_milliseconds_and_stations_their_text(time: datetime.datetime, station: str) -> None:
     time = time.replace(microsecond=time.microsecond // 1000 * 1000)
     text = time.isoformat(sep=" ", timespec="milliseconds")
-    columns, unread = load_builder(REAL).metadata.parse({"sample_datetime": text, "station": station})
+    columns, unread = metadata_of(load_builder(REAL)).parse({"sample_datetime": text, "station": station})
     assert (columns["sample_datetime"], columns["station"], unread) == (time, station, [])
     assert columns["group"] == f"{station}|{text}"
 
@@ -127,8 +138,8 @@ def test_times_keep_their_milliseconds_and_stations_their_text(time: datetime.da
 @pytest.mark.parametrize(
     "text", ["2019-03-04", "yesterday", "2019-13-04 05:06:07.089", "2019-03-04 05:06:07+01:00", "NA"]
 )
-def test_a_time_that_is_not_plain_is_null_and_counted(builder: type[ClassificationBuilder], text: str) -> None:
-    columns, unread = builder.metadata.parse({"sample_datetime": text, "station": "130"})
+def test_a_time_that_is_not_plain_is_null_and_counted(builder: type[ImageBuilder], text: str) -> None:
+    columns, unread = metadata_of(builder).parse({"sample_datetime": text, "station": "130"})
     assert columns["sample_datetime"] is None and columns["group"] is None and unread == ["sample_datetime"]
 
 
@@ -144,18 +155,18 @@ def test_a_time_that_is_not_plain_is_null_and_counted(builder: type[Classificati
         ("9" * 12, None),
     ],
 )
-def test_an_aphia_id_is_a_number_or_null(builder: type[ClassificationBuilder], text: str, number: int | None) -> None:
-    assert builder.metadata.parse({"accepted_aphia_id": text})[0]["accepted_aphia_id"] == number
+def test_an_aphia_id_is_a_number_or_null(builder: type[ImageBuilder], text: str, number: int | None) -> None:
+    assert metadata_of(builder).parse({"accepted_aphia_id": text})[0]["accepted_aphia_id"] == number
 
 
-def test_nothing_known_is_null_everywhere(builder: type[ClassificationBuilder]) -> None:
-    columns, unread = builder.metadata.parse({})
+def test_nothing_known_is_null_everywhere(builder: type[ImageBuilder]) -> None:
+    columns, unread = metadata_of(builder).parse({})
     assert set(columns.values()) == {None} and unread == []
-    assert set(columns) == set(builder.metadata.schema.names)
+    assert set(columns) == set(metadata_of(builder).schema.names)
 
 
-def test_the_id_of_a_row(builder: type[ClassificationBuilder]) -> None:
-    of, i = builder.metadata.key, key(5)
+def test_the_id_of_a_row(builder: type[ImageBuilder]) -> None:
+    of, i = metadata_of(builder).key, key(5)
     assert of({"image_path": f"a/ecotaxa_a_{i}.jpg"}) == i
     assert of({"image_path": f"a\\b\\ecotaxa_a_{i.lower()}.jpg"}) == i
     assert of({"image_path": f"{key(6)}/x.jpg", "original_reference_id": i.lower()}) == i

@@ -19,8 +19,8 @@ import pytest
 
 import lensbench
 from lensbench import load_dataset
-from lensbench.data.layout import Source
 from lensbench.data.locate import downloads
+from lensbench.data.source import Source
 from lensbench.data.store import prepare
 from lensbench.errors import DatasetError, LensbenchWarning, SourceError
 from tests.small_registry import MODEL, NAME, V1, V2, SmallRegistry, archive_rows, paper_rows
@@ -322,7 +322,7 @@ def test_rows_are_the_same_streamed_and_with_one_or_two_processes(
 ) -> None:
     import lensbench.data.builder
 
-    monkeypatch.setattr(lensbench.data.builder.ClassificationBuilder, "SHARD", 3)
+    monkeypatch.setattr(lensbench.data.builder.ImageBuilder, "SHARD", 3)
     where: dict[str, Any] = {"data_dir": str(small.archives(tmp_path / inner, inner=inner))}
     streamed = load_dataset(NAME, streaming=True, **where)
     first = {split: plain(rows) for split, rows in streamed.items()}
@@ -390,7 +390,7 @@ def test_keep_in_memory_and_partial(small: SmallRegistry, source: Path, tmp_path
         place = some / Path(row["image"]["path"]).parent.name
         place.mkdir(parents=True, exist_ok=True)
         (place / Path(row["image"]["path"]).name).write_bytes(row["image"]["bytes"])
-    with pytest.raises(DatasetError, match="3 of 8 test images"):
+    with pytest.raises(DatasetError, match="3 of 8 test samples"):
         load_dataset(NAME, data_dir=str(tmp_path / "some"))
     part = load_dataset(NAME, data_dir=str(tmp_path / "some"), split="test", partial=True)
     assert isinstance(part, datasets.Dataset) and part["id"][:] == ids("test")[:3]

@@ -25,9 +25,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from lensbench.data.layout import Source, Spec
+from lensbench.data.prepared import Prepared, id_column, ids_and_labels, member_name
 from lensbench.data.samples import header
-from lensbench.data.store import Prepared, id_column, ids_and_labels, member_name, prepare
+from lensbench.data.source import Source, Spec
+from lensbench.data.store import prepare
 from lensbench.digest import sha256_file
 from lensbench.errors import ArchiveError, DatasetError, LensbenchError, LensbenchWarning, SourceError
 from lensbench.lists import folder_name
@@ -189,7 +190,7 @@ def test_the_archive_file_itself_can_be_named(small: SmallRegistry, source: Path
 def test_a_missing_file_is_refused_unless_partial(small: SmallRegistry, source: Path) -> None:
     gone = next(i for i, _, split in paper_rows() if split == "test")
     rewrite(source / V2, {f"{gone}.jpg": None})
-    with pytest.raises(DatasetError, match=rf"7 of 8 test images \(id {gone} has no file.*--partial"):
+    with pytest.raises(DatasetError, match=rf"7 of 8 test samples \(id {gone} has no file.*--partial"):
         prepare(small.dataset, source=source)
     prepared = prepare(small.dataset, source=source, partial=True)
     assert prepared.partial and prepared.coverage["test"].missing == (gone,)
@@ -227,7 +228,7 @@ def test_a_source_without_one_image_of_ours_is_refused_even_partial(small: Small
     other = specimen().make(tmp_path / "other", rows=[(key(500), "Tripos", "test"), (key(501), "Tripos", "train")])
     with pytest.raises(DatasetError, match="none of them in a split"):
         prepare(small.dataset, source=other[0].parent, partial=True)
-    with pytest.raises(SourceError, match=r"neither .* nor class folders"):
+    with pytest.raises(SourceError, match=r"neither .* nor the folders"):
         prepare(small.dataset, source=REAL / "splits", partial=True)
 
 
@@ -454,7 +455,7 @@ def test_an_unpacked_folder_that_changes_builds_anew(small: SmallRegistry, tmp_p
     os.utime(path, ns=(1, 1))
     second = prepare(small.dataset, source=tmp_path / "a")
     assert second.folder != first.folder and second.digests != first.digests
-    with pytest.raises(SourceError, match="nor class folders"):
+    with pytest.raises(SourceError, match="nor the folders"):
         deep = tmp_path / "x"
         (deep / "1" / "2" / "3").mkdir(parents=True)
         folder.rename(deep / "1" / "2" / "3" / "images_DS")
@@ -504,9 +505,11 @@ def in_child(small: SmallRegistry, source: Path, die: bool) -> multiprocessing.P
 
     def run() -> None:
         if die:
-            import lensbench.data.builder
+            from lensbench.data.loader import load_builder
 
-            vars(lensbench.data.builder)["read_samples"] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            vars(sys.modules[load_builder(small.root / NAME).__module__])["read_jpegs"] = lambda *_: os.kill(
+                os.getpid(), signal.SIGKILL
+            )
         prepare(small.dataset, source=source)
 
     process = multiprocessing.get_context("fork").Process(target=run)
@@ -569,7 +572,8 @@ def test_prepared_data_needs_neither_datasets_nor_pillow(small: SmallRegistry, s
 import sys
 from pathlib import Path
 from lensbench.registry import get_dataset
-from lensbench.data.store import ids_and_labels, prepare
+from lensbench.data.prepared import ids_and_labels
+from lensbench.data.store import prepare
 prepared = prepare(get_dataset("{NAME}", {str(small.root)!r}), source=Path({str(source)!r}))
 assert len(ids_and_labels(prepared, "test")[0]) == 8
 print([name for name in ("datasets", "PIL", "pandas", "sklearn", "torch") if name in sys.modules])

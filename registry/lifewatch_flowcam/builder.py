@@ -10,9 +10,13 @@ from typing import Any
 import datasets
 import pyarrow as pa
 
-from lensbench.data.builder import ClassificationBuilder
-from lensbench.data.plan import Metadata, Record, table_key
-from lensbench.registry import Label
+from lensbench.data.builder import ImageBuilder
+from lensbench.data.class_folders import Metadata, Record, index_class_folders, table_key
+from lensbench.data.index import Index
+from lensbench.data.request import Request
+from lensbench.data.samples import read_jpegs
+from lensbench.data.source import Source
+from lensbench.registry import Config, Label
 
 
 def key(record: Record) -> str | None:
@@ -41,6 +45,7 @@ def parse(record: Record) -> tuple[Mapping[str, Any], list[str]]:
     group = f"{station}|{time.isoformat(sep=' ', timespec='milliseconds')}" if station and time else None
     return {
         "group": _shared(group),
+        "year": _shared(f"{time:%Y}" if time else None),
         "station": station,
         "sample_datetime": time,
         "flowcam_version": _shared(record.get("flowcam_version")),
@@ -59,35 +64,52 @@ def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
-class Builder(ClassificationBuilder):
+# `year` is no column of the dataset: the rule of by_year draws from it.
+METADATA = Metadata(
+    header=("image_path", "sample_datetime"),
+    key=key,
+    parse=parse,
+    schema=pa.schema(
+        [
+            ("group", pa.string()),
+            ("year", pa.string()),
+            ("station", pa.string()),
+            ("sample_datetime", pa.timestamp("ms")),
+            ("flowcam_version", pa.string()),
+            ("accepted_label", pa.string()),
+            ("accepted_aphia_id", pa.int32()),
+            ("original_reference_id", pa.string()),
+        ]
+    ),
+)
+
+
+class Builder(ImageBuilder):
     """Plankton cut out of FlowCam frames, one particle an image."""
 
-    metadata = Metadata(
-        header=("image_path", "sample_datetime"),
-        key=key,
-        parse=parse,
-        schema=pa.schema(
-            [
-                ("group", pa.string()),
-                ("station", pa.string()),
-                ("sample_datetime", pa.timestamp("ms")),
-                ("flowcam_version", pa.string()),
-                ("accepted_label", pa.string()),
-                ("accepted_aphia_id", pa.int32()),
-                ("original_reference_id", pa.string()),
-            ]
-        ),
-    )
+    @classmethod
+    def parts(cls, config: Config) -> Mapping[str, str]:
+        """One JPEG a sample, kept and hashed as published."""
+        return {"image": "bytes"}
 
     @classmethod
-    def columns(cls) -> datasets.Features:
+    def index(cls, source: Source, request: Request) -> Index:
+        """Class folders, the publisher's lists, his metadata table."""
+        return index_class_folders(source, request, METADATA)
+
+    @classmethod
+    def read(cls, source: Source, rows: pa.Table, config: Config) -> Mapping[str, pa.Array]:
+        """The JPEGs, their size and mode, their sha256."""
+        return read_jpegs(source, rows)
+
+    @classmethod
+    def columns(cls, config: Config) -> datasets.Features:
         """As the dataset card describes them."""
         text, number = datasets.Value("string"), datasets.Value("int32")
         return datasets.Features(
             {
                 "id": text,
                 "image": datasets.Image(),
-                "label": datasets.Value("int64"),
                 "label_name": text,
                 "group": text,
                 "aphia_id": number,

@@ -12,27 +12,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from lensbench.digest import sha256_of
+from lensbench.digest import UNKNOWN, sha256_of
 from lensbench.errors import BenchmarkError, nearest
 from lensbench.paths import shipped
-from lensbench.registry import SPECIMEN, Dataset, get_dataset, registry_root
+from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
-TASKS = ("classification",)
-RESIZES = ("opencv-linear",)
-HASHED = "hash200"
+TASKS = ("classification", "segmentation")
+RESIZES = ("opencv-linear", "none")
+COLOURS = ("RGB", "BGR", "grey", "mosaic")
+KINDS = {
+    "classification": ("logits", "probabilities"),
+    "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
+}
+SEGMENTATION = (
+    *("f1@0.5", "ap_dsb", "precision@0.5", "recall@0.5", "pq", "sq", "rq", "aji_plus", "seg"),
+    *("iou_fg", "dice_fg", "miou", "coco_ap", "coco_ap50", "coco_ap75"),
+)
+"""Metrics of segmentation benchmarks that specs may name before this version can compute them."""
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a model is given: RGB (or grey) of one size, float32 in `range`, batch × channels × height × width."""
+    """What a model is given: float32 in `range`, batch × channels × height × width.
 
-    height: int
-    width: int
+    `colour`: ``RGB``, ``BGR``, ``grey`` (one channel), or ``mosaic``: the raw frame, one channel, its value / 65535
+    and nothing else. `height` and `width` are None where every image is given at its own size.
+    """
+
+    height: int | None
+    width: int | None
     resize: str
-    colour: Literal["RGB", "BGR"]
+    colour: str
     range: tuple[float, float]
+
+    @property
+    def mosaic(self) -> bool:
+        """Whether models are given 16-bit raw frames."""
+        return self.colour == "mosaic"
 
 
 @dataclass(frozen=True)
@@ -66,6 +84,7 @@ class Benchmark:
     absent: frozenset[str]
     """Listed ids whose file the publisher never shipped in this version: not expected."""
     manifest: str
+    """Digest of the evaluated rows; ``unknown`` until the split is drawn at the first build, and then not evaluated."""
     synthetic: bool
     references: tuple[Reference, ...]
     folder: Path
@@ -159,55 +178,68 @@ def get_benchmark(name: str, config: str | None = None, root: Path | str | None 
 
 
 def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benchmark:
-    from lensbench.metrics import get_metric
     from lensbench.splits import get_split, read_manifest
 
     _allow(data["schema"], (1,), "schema")
     _allow(data["name"], (where.stem,), "name")
-    _allow(data["task"], TASKS, "task")
+    task = _allow(data["task"], TASKS, "task")
     dataset = get_dataset(data["dataset"])
-    chosen = dataset.config(config or data["config"])
+    chosen = dataset.config(dataset.specimen_of(data["config"]) if config == SPECIMEN else config or data["config"])
+    _allow(chosen.task, (task,), f"task of config {chosen.name!r}")
     version = dataset.version(data["version"]).name
     split = get_split(dataset, chosen.name, data["split"])
     absent = split.absent.get(version)
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
-    cluster = _allow(data["cluster"], (HASHED, "group"), "cluster")
-    manifest = read_manifest(dataset, chosen.name, split.name)
+    manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     return Benchmark(
         name=data["name"],
         revision=int(data["revision"]),
-        title=f"{dataset.title}, specimen" if chosen.synthetic else data["title"],
-        task=data["task"],
+        title=_specimen_title(dataset, chosen) if chosen.synthetic else data["title"],
+        task=task,
         dataset=dataset.name,
         version=version,
         config=chosen.name,
         split=split.name,
-        cluster=cluster,
+        cluster=data["cluster"],
         input=_input(data["input"]),
-        kinds=tuple(_allow(kind, ("logits", "probabilities"), "output kind") for kind in data["output"]["kinds"]),
-        metrics={i: get_metric(i).version for i in ids},
+        kinds=tuple(_allow(kind, KINDS[task], "output kind") for kind in data["output"]["kinds"]),
+        metrics={i: _metric_version(task, i) for i in ids},
         labels=dataset.label_order(chosen.labels),
         absent=absent.ids or frozenset() if absent else frozenset(),
-        manifest=manifest.digest_with_groups if cluster == "group" else manifest.digest,
+        manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
         synthetic=chosen.synthetic,
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
-        expected=len(manifest.ids) - len(absent.ids or () if absent else ()),
+        expected=len(manifest.ids) - len(absent.ids or () if absent else ()) if manifest else None,
     )
+
+
+def _specimen_title(dataset: Dataset, config: Config) -> str:
+    family = f" ({config.family.replace('_', ' ')})" if len(dataset.specimens) > 1 else ""
+    return f"{dataset.title}{family}, specimen"
+
+
+def _metric_version(task: str, metric: str) -> int:
+    from lensbench.metrics import get_metric
+
+    if task == "classification":
+        return get_metric(metric).version
+    _allow(metric, SEGMENTATION, "metric")
+    return 1
 
 
 def _input(data: Mapping[str, Any]) -> Input:
     low, high = data["range"]
-    size = (int(data["height"]), int(data["width"]))
-    if not all(1 <= side <= 16_384 for side in size) or not low < high:
+    resize = _allow(data["resize"], RESIZES, "resize")
+    colour = _allow(data["colour"], COLOURS, "colour")
+    size = (data.get("height"), data.get("width"))
+    given = [int(side) for side in size if side is not None]
+    if len(given) == 1 or not all(1 <= side <= 16_384 for side in given) or not low < high:
         raise ValueError(f"input {size[0]}×{size[1]} in [{low}, {high}] is not a usable contract")
-    return Input(
-        height=size[0],
-        width=size[1],
-        resize=_allow(data["resize"], RESIZES, "resize"),
-        colour=_allow(data["colour"], ("RGB", "BGR"), "colour"),
-        range=(float(low), float(high)),
-    )
+    if (colour == "mosaic" or not given) and resize != "none":
+        raise ValueError(f"resize {resize!r}: a {'mosaic' if given else 'free size'} is given as it is, with 'none'")
+    height, width = given or (None, None)
+    return Input(height, width, resize, colour, (float(low), float(high)))
 
 
 def _reference(data: Mapping[str, Any], ids: tuple[str, ...]) -> Reference:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lensbench import __version__
 from lensbench.benchmark import Benchmark, benchmark_dataset, benchmark_names, get_benchmark
-from lensbench.digest import sha256_file, sha256_of
+from lensbench.digest import UNKNOWN, sha256_file, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, ModelError
 from lensbench.models.card import Card, read_card
 from lensbench.record import Record, write_record
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from lensbench.data.store import Prepared
+    from lensbench.data.prepared import Prepared
     from lensbench.models.contract import Contract
     from lensbench.models.onnx import OnnxModel
     from lensbench.predictions import Answers
@@ -75,7 +75,7 @@ def evaluate(
 
     started = time.perf_counter()
     onnx = read_onnx(Path(model))
-    spec = _benchmark(onnx, benchmark, config)
+    spec = scorable(_benchmark(onnx, benchmark, config))
     if labels is not None:
         onnx = replace(onnx, card=replace(onnx.card, labels=labels_given(labels, spec)))
     return _evaluate_onnx(onnx, spec, source, partial, out, progress, confirm, started)
@@ -91,11 +91,12 @@ def _evaluate_onnx(
     confirm: Callable[[str], bool] | None,
     started: float,
 ) -> Evaluated:
-    from lensbench.data.store import check_content, ids_and_labels, prepare
-    from lensbench.models.contract import bind
+    from lensbench.data.prepared import check_content, id_column
+    from lensbench.data.store import prepare
+    from lensbench.models.contract import bind, sized
     from lensbench.predictions import answers_of, stored_scores
     from lensbench.result import About, make_result
-    from lensbench.runner import open_images
+    from lensbench.runner import open_images, size_of
     from lensbench.shards import locked
 
     contract = bind(onnx.graph, onnx.card, spec, onnx.file)
@@ -110,11 +111,14 @@ def _evaluate_onnx(
         required=(spec.split,),
     )
     check_content(data, spec.split)
-    ids, names = ids_and_labels(data, spec.split)
-    spec, manifest = _rows(spec, data, ids, names)
+    ids = tuple(id_column(data, spec.split).to_pylist())
+    spec, manifest = _rows(spec, data)
     images = open_images(data.arrow[spec.split])
     if len(images) != len(ids):
         raise DatasetError(f"{spec.dataset} ({spec.config}): {len(ids)} ids for {len(images)} images in the cache")
+    if not contract.feed.height and len(images):
+        tensor = next(i for i in onnx.graph.inputs if i.name == contract.feed.input)
+        contract = replace(contract, feed=sized(contract.feed, *size_of(images, contract.feed), tensor, onnx.file))
     run = _run(onnx, contract, spec, data.digests[spec.split], len(images), out)
     run.refuse_others()
     with locked(run.folder), run.tidied():
@@ -170,7 +174,7 @@ def evaluate_predictions(
 
     started = time.perf_counter()
     path = Path(predictions)
-    spec = get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark
+    spec = scorable(get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark)
     if not path.is_file():
         raise ModelError(f"{path}: no such file")
     card = card or _card_beside(path)
@@ -204,6 +208,19 @@ def evaluate_predictions(
         return _finish(result, folder / "record.json", {"rest": time.perf_counter() - started}, None)
 
 
+def scorable(spec: Benchmark) -> Benchmark:
+    """`spec`, if it can be scored: raises LensbenchError for one whose ids or metrics are not there yet."""
+    from lensbench.splits import read_manifest
+
+    if spec.manifest == UNKNOWN:
+        read_manifest(benchmark_dataset(spec), spec.config, spec.split)  # says which file is missing
+    if spec.task != "classification":
+        raise BenchmarkError(
+            f"{spec.name} is a {spec.task} benchmark: this version validates it, and cannot score it yet"
+        )
+    return spec
+
+
 def fitting(onnx: OnnxModel, config: str | None) -> list[Benchmark]:
     """The benchmarks whose input and number of classes the model's graph fits."""
     from lensbench.models.contract import output_sizes
@@ -212,7 +229,7 @@ def fitting(onnx: OnnxModel, config: str | None) -> list[Benchmark]:
     found = []
     for name in benchmark_names():
         spec = get_benchmark(name, config if name == onnx.card.benchmark or onnx.card.benchmark is None else None)
-        if len(spec.labels) in sizes or None in sizes:
+        if spec.task == "classification" and (len(spec.labels) in sizes or None in sizes):
             found.append(spec)
     return found
 
@@ -230,15 +247,15 @@ def _benchmark(onnx: OnnxModel, benchmark: str | Benchmark | None, config: str |
     raise BenchmarkError(f"{onnx.file} {what}; name one: " + " or ".join(f"--benchmark {name}" for name in names))
 
 
-def _rows(spec: Benchmark, data: Prepared, ids: Sequence[str], labels: Sequence[str]) -> tuple[Benchmark, Manifest]:
+def _rows(spec: Benchmark, data: Prepared) -> tuple[Benchmark, Manifest]:
     """The evaluated manifest; a specimen of another size or seed has rows, digest and board of its own."""
-    from lensbench.splits import Manifest, read_manifest
+    from lensbench.data.prepared import own_manifest
+    from lensbench.splits import read_manifest
 
-    manifest = read_manifest(benchmark_dataset(spec), spec.config, spec.split)
-    if spec.synthetic and data.own_lists:
-        manifest = Manifest.of(spec.split, [(i, label, None) for i, label in zip(ids, labels, strict=True)])
-        spec = replace(spec.over(manifest.digest), absent=frozenset())
-    return spec, manifest
+    if not (spec.synthetic and data.own_lists):
+        return spec, read_manifest(benchmark_dataset(spec), spec.config, spec.split)
+    manifest = own_manifest(data, spec.split, spec.cluster)
+    return replace(spec.over(manifest.digest_for(spec.cluster)), absent=frozenset()), manifest
 
 
 def _run(onnx: OnnxModel, contract: Contract, spec: Benchmark, data: str, rows: int, out: str | Path | None) -> Run:
@@ -280,7 +297,7 @@ def _infer(
     """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
     import numpy as np
 
-    from lensbench.data.store import id_column
+    from lensbench.data.prepared import id_column
     from lensbench.models.onnx import open_session
     from lensbench.predictions import shard_table
     from lensbench.runner import CorruptImageError, infer_rows, probe
@@ -338,7 +355,7 @@ def _unverified(data: Prepared) -> list[str]:
 
 
 def _corrupt(data: Prepared, split: str, row: int) -> str:
-    from lensbench.data.store import member_name
+    from lensbench.data.prepared import member_name
 
     return (
         f"{member_name(data, split, row)}: this image of {data.dataset.name} {data.version} does not decode; "

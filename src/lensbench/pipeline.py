@@ -20,7 +20,8 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lensbench.data.store import Prepared, prepare
+from lensbench.data.prepared import Prepared
+from lensbench.data.store import prepare
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError, LensbenchError
 from lensbench.paths import atomic, write_text
@@ -130,7 +131,7 @@ def _more(built: Mapping[str, Any], pinned: Manifest) -> bool:
 
 def _difference(built: Mapping[str, Any], pinned: Manifest) -> str:
     ours, theirs = Counter(built["classes"]), Counter(pinned.labels)
-    for label in sorted(ours | theirs):
+    for label in sorted(ours | theirs, key=str):
         if ours[label] != theirs[label]:
             return f"{ours[label]} rows of {label}, and the pinned manifest has {theirs[label]}; build it again"
     return "its ids are not those of the pinned manifest, though every class has as many rows; build it again"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.benchmark import HASHED, Benchmark, benchmark_dataset
+from lensbench.benchmark import Benchmark, benchmark_dataset
 from lensbench.digest import UNKNOWN
 from lensbench.metrics import ClassInfo, Truth, confusion, per_class, ranking_rows, rows_of, score, unsupported
 from lensbench.predictions import Answers
-from lensbench.splits import Manifest, label_indices
+from lensbench.splits import HASHED, Manifest, label_indices
 from lensbench.stats import hash_groups
 
 SHOWN = 10
@@ -124,10 +124,10 @@ def _round(value: Any) -> Any:
 
 
 def clusters(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> NDArray[np.int64]:
-    """The group of every id that an interval leaves out at once: hashed, or the manifest's group column."""
+    """The group of every id that an interval leaves out at once: hashed, or the value of a manifest's column."""
     if benchmark.cluster == HASHED:
         return hash_groups(ids).astype(np.int64)
-    group = dict(zip(manifest.ids, manifest.groups, strict=True))
+    group = dict(zip(manifest.ids, manifest.column(benchmark.cluster), strict=True))
     names = sorted({group[key] or "" for key in ids})
     index = {name: i for i, name in enumerate(names)}
     return np.array([index[group[key] or ""] for key in ids], dtype=np.int64)

@@ -153,11 +153,12 @@ class Buffers:
     def __init__(self, feed: Feed) -> None:
         n, h, w, c = feed.batch, feed.height, feed.width, feed.channels
         self.feed = feed
-        self.block = n * max(1, min(CHUNK, BLOCK_BYTES // (h * w * c)) // n)
-        self.decoded: NDArray[np.uint8] = np.zeros((self.block, h, w, c), np.uint8)
-        self.turned: list[NDArray[np.uint8]] = [np.zeros((n * h, w), np.uint8) for _ in range(c)]
+        kind = np.dtype(np.uint16 if feed.mosaic else np.uint8)
+        self.block = n * max(1, min(CHUNK, BLOCK_BYTES // (h * w * c * kind.itemsize)) // n)
+        self.decoded: NDArray[Any] = np.zeros((self.block, h, w, c), kind)
+        self.turned: list[NDArray[Any]] = [np.zeros((n * h, w), kind) for _ in range(c)]
         if feed.layout == "NHWC":
-            self.turned = [np.zeros((n * h, w, c), np.uint8)]
+            self.turned = [np.zeros((n * h, w, c), kind)]
         shape = (n, c, h, w) if feed.layout == "NCHW" else (n, h, w, c)
         self.fed: NDArray[Any] = np.zeros(shape, feed.dtype)
         sides = (c, 1, 1) if feed.layout == "NCHW" else (c,)
@@ -166,19 +167,20 @@ class Buffers:
         self.scale = np.array(feed.scale[:1] if uniform else feed.scale, np.float32).reshape(() if uniform else sides)
 
     def load(self, i: int, view: memoryview, row: int) -> None:
-        """Decode one image as `cv2.imread` would and resize it into place `i` of the block.
+        """Decode one image as `cv2.imread` would and resize it into place `i` of the block; a raw frame goes as it is.
 
         Raises CorruptImageError naming `row`.
         """
         feed = self.feed
-        flag = cv2.IMREAD_COLOR if feed.channels == 3 else cv2.IMREAD_GRAYSCALE
-        try:
-            image = cv2.imdecode(np.frombuffer(view, np.uint8), flag)
-        except cv2.error:  # an empty buffer, or dimensions past OpenCV's limits
-            image = None
-        if image is None:
-            raise CorruptImageError(row)
+        image = _decode(view, row, feed)
         target = self.decoded[i] if feed.channels == 3 else self.decoded[i, :, :, 0]
+        if feed.mosaic:
+            if image.dtype != np.uint16 or image.shape != target.shape:
+                raise DatasetError(
+                    f"row {row}: {image.dtype} {image.shape}, not a raw frame of {target.shape} like others"
+                )
+            target[:] = image
+            return
         cv2.resize(image, (feed.width, feed.height), dst=target, interpolation=cv2.INTER_LINEAR)
 
     def batch(self, first: int, n: int) -> NDArray[Any]:
@@ -202,6 +204,23 @@ class Buffers:
             if self.shift.any():
                 np.add(fed, self.shift, out=fed)
         return fed
+
+
+def _decode(view: memoryview, row: int, feed: Feed) -> NDArray[Any]:
+    flag = cv2.IMREAD_COLOR if feed.channels == 3 else cv2.IMREAD_GRAYSCALE
+    try:
+        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if feed.mosaic else flag)
+    except cv2.error:  # an empty buffer, or dimensions past OpenCV's limits
+        image = None
+    if image is None:
+        raise CorruptImageError(row)
+    return image
+
+
+def size_of(images: Images, feed: Feed) -> tuple[int, int]:
+    """(height, width) of the first image, which all others share where they are given at their own size."""
+    height, width = _decode(images.slices(0, 1)[0], 0, feed).shape[:2]
+    return int(height), int(width)
 
 
 def _chunk(

@@ -1,39 +1,45 @@
 """Split manifests: which id is in which split, with its label and group. Facts in git, locked by sha256.
 
-A manifest is one Parquet file per split with the columns ``id, split, label, group`` (strings; group may be
-null), rows sorted by id. `dvc repro` would take a changed one without a word, so every reader here refuses a
-file whose sha256 is not the one in `dataset.toml`.
+A manifest is one Parquet file per split with the columns ``id, split, label, group`` (strings; label is null
+where a sample has no class of its own, group where none is known), then further string columns if the dataset
+has them: a cluster that is not the group (``plate``), and ``sha256``, the hash of each sample's content. Rows are
+sorted by id. `dvc repro` would take a changed one without a word, so every reader here refuses a file whose
+sha256 is not the one in `dataset.toml`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lensbench.digest import sha256_file, sha256_rows
+from lensbench.digest import UNKNOWN, sha256_file, sha256_rows
 from lensbench.errors import DatasetError
 from lensbench.paths import atomic
-from lensbench.registry import Dataset, Split
+from lensbench.registry import Config, Dataset, Split
+from lensbench.sources import ARCHIVE
 
-SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "split", "label", "group")])
+KEYS = ("id", "split", "label", "group")
+HASHED = "hash200"
+"""The cluster of benchmarks without a natural one: ids hashed into 200 groups."""
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The rows of one split, sorted by id. `labels` are names, `groups` may hold None."""
+    """The rows of one split, sorted by id. `labels` are names or None, `groups` and further columns may hold None."""
 
     split: str
     ids: tuple[str, ...]
-    labels: tuple[str, ...]
+    labels: tuple[str | None, ...]
     groups: tuple[str | None, ...]
+    columns: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not len(self.ids) == len(self.labels) == len(self.groups):
+        if any(len(column) != len(self.ids) for column in (self.labels, self.groups, *self.columns.values())):
             raise DatasetError(f"manifest of {self.split}: columns of different length")
         if len(set(self.ids)) != len(self.ids):
             twice = next(a for a, b in zip(sorted(self.ids), sorted(self.ids)[1:], strict=False) if a == b)
@@ -46,37 +52,63 @@ class Manifest:
         """Hex sha256 of (id, split, label) of every row: what a benchmark without a cluster column pins."""
         return sha256_rows([i, self.split, label] for i, label in zip(self.ids, self.labels, strict=True))
 
-    @cached_property
-    def digest_with_groups(self) -> str:
-        """Hex sha256 of (id, split, label, group): what a benchmark pins whose cluster is the group column."""
-        rows = zip(self.ids, self.labels, self.groups, strict=True)
-        return sha256_rows([i, self.split, label, group] for i, label, group in rows)
+    def digest_for(self, cluster: str) -> str:
+        """What a benchmark pins: hex sha256 of (id, split, label) and, where it is a column, the cluster."""
+        if cluster == HASHED:
+            return self.digest
+        rows = zip(self.ids, self.labels, self.column(cluster), strict=True)
+        return sha256_rows([i, self.split, label, value] for i, label, value in rows)
+
+    def column(self, name: str) -> tuple[str | None, ...]:
+        """``group`` or a further column; raises DatasetError naming those there are."""
+        if name == "group":
+            return self.groups
+        if name not in self.columns:
+            known = ", ".join(("group", *self.columns))
+            raise DatasetError(f"manifest of {self.split}: no column {name!r}; it has {known}")
+        return self.columns[name]
 
     @classmethod
-    def of(cls, split: str, rows: Iterable[tuple[str, str, str | None]]) -> Manifest:
-        """A manifest from (id, label, group) rows in any order."""
-        ids, labels, groups = zip(*sorted(rows, key=lambda r: r[0]), strict=True) if rows else ((), (), ())
-        return cls(split, ids, labels, groups)
+    def of(
+        cls,
+        split: str,
+        rows: Iterable[tuple[str, str | None, str | None]],
+        columns: Mapping[str, Sequence[str | None]] | None = None,
+    ) -> Manifest:
+        """A manifest from (id, label, group) rows in any order, and further columns in the same order."""
+        rows = list(rows)
+        order = sorted(range(len(rows)), key=lambda i: rows[i][0])
+        ids, labels, groups = zip(*(rows[i] for i in order), strict=True) if rows else ((), (), ())
+        further = {name: tuple(values[i] for i in order) for name, values in (columns or {}).items()}
+        return cls(split, ids, labels, groups, further)
 
     def without(self, ids: frozenset[str]) -> Manifest:
         """The same split without `ids`: the rows whose file the publisher never shipped."""
-        rows = zip(self.ids, self.labels, self.groups, strict=True)
-        return Manifest.of(self.split, [row for row in rows if row[0] not in ids]) if ids else self
+        if not ids:
+            return self
+        keep = [i for i, key in enumerate(self.ids) if key not in ids]
+
+        def kept(values: Sequence[str | None]) -> tuple[str | None, ...]:
+            return tuple(values[i] for i in keep)
+
+        further = {name: kept(values) for name, values in self.columns.items()}
+        return Manifest(self.split, tuple(self.ids[i] for i in keep), kept(self.labels), kept(self.groups), further)
 
 
 def write_manifest(manifest: Manifest, path: Path) -> str:
     """Write `manifest` as Parquet and return its sha256, the lock for dataset.toml."""
-    table = pa.table(
-        {
-            "id": list(manifest.ids),
-            "split": [manifest.split] * len(manifest.ids),
-            "label": list(manifest.labels),
-            "group": list(manifest.groups),
-        },
-        schema=SCHEMA,
-    )
+    columns = {
+        "id": manifest.ids,
+        "split": [manifest.split] * len(manifest.ids),
+        "label": manifest.labels,
+        "group": manifest.groups,
+        **manifest.columns,
+    }
+    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
     with atomic(path) as part:
-        pq.write_table(table, part, compression="zstd", use_dictionary=["split", "label", "group"])
+        pq.write_table(
+            table, part, compression="zstd", use_dictionary=[name for name in columns if name not in ("id", "sha256")]
+        )
     return sha256_file(path)
 
 
@@ -84,12 +116,9 @@ def read_manifest(dataset: Dataset, config: str | None, split: str) -> Manifest:
     """The pinned manifest of one split; raises DatasetError where it is unknown, absent or not the pinned one."""
     entry = get_split(dataset, config, split)
     if entry.manifest is None or entry.sha256 is None:
-        where = (
-            f"; it is listed in {entry.listed_in[1]!r} of the {entry.listed_in[0]!r} source" if entry.listed_in else ""
-        )
         raise DatasetError(
-            f"the {split} ids of {dataset.name} ({dataset.config(config).name}) are not pinned yet{where}, "
-            "and are pinned at the first build from it"
+            f"the {split} ids of {dataset.name} ({dataset.config(config).name}) are not pinned yet: "
+            + awaited(dataset, dataset.config(config), entry)
         )
     if not entry.manifest.is_file():
         raise DatasetError(f"{entry.manifest} is missing: restore it with `git checkout` or reinstall lensbench")
@@ -102,10 +131,24 @@ def read_manifest(dataset: Dataset, config: str | None, split: str) -> Manifest:
     manifest = read_manifest_file(entry.manifest)
     if manifest.split != split:
         raise DatasetError(f"{entry.manifest}: holds split {manifest.split!r}, not {split!r}")
-    unknown = set(manifest.labels) - {label.name for label in dataset.classes}
+    unknown = set(manifest.labels) - {label.name for label in dataset.classes} - {None}
     if unknown:
-        raise DatasetError(f"{entry.manifest}: label {min(unknown)!r} is not in classes.csv")
+        raise DatasetError(f"{entry.manifest}: label {min(map(str, unknown))!r} is not in classes.csv")
     return manifest
+
+
+def awaited(dataset: Dataset, config: Config, split: Split) -> str:
+    """Where the ids of a split that is not pinned yet will come from: the file that is missing."""
+    files = {file.role: file for file in config.files or dataset.version(None).files}
+    if split.listed_in:
+        role, path = split.listed_in
+        name = f" ({files[role].name})" if role in files else ""
+        return f"they are listed in {path!r} of the {role!r} source{name}, and are pinned at the first build from it"
+    record = dataset.version(None).record
+    names = [file.name for file in files.values() if file.name != UNKNOWN and file.role == ARCHIVE]
+    source = ", ".join(names) or "the files"
+    how = f"drawn by the rule {config.rule.kind!r}" if config.rule else "given"
+    return f"they are {how} at the first complete build from {source} of Zenodo record {record}"
 
 
 def get_split(dataset: Dataset, config: str | None, split: str) -> Split:
@@ -122,22 +165,23 @@ def read_manifest_file(path: Path) -> Manifest:
         table = pq.ParquetFile(path).read()  # pq.read_table would import pandas (a second)
     except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{path}: not a readable Parquet manifest: {error}") from error
-    if table.schema.names != SCHEMA.names:
-        raise DatasetError(f"{path}: columns are {table.schema.names}, not {SCHEMA.names}")
+    names = table.schema.names
+    if tuple(names[: len(KEYS)]) != KEYS or len(set(names)) != len(names):
+        raise DatasetError(f"{path}: columns are {names}, not {list(KEYS)} and further ones")
+    for name in names:
+        if not pa.types.is_string(table.schema.field(name).type):
+            raise DatasetError(f"{path}: column {name!r} is {table.schema.field(name).type}, not string")
     splits = table["split"].unique().to_pylist()
-    if len(splits) != 1:
-        raise DatasetError(f"{path}: one manifest holds one split, this one {splits}")
-    return Manifest(
-        splits[0],
-        tuple(table["id"].to_pylist()),
-        tuple(table["label"].to_pylist()),
-        tuple(table["group"].to_pylist()),
-    )
+    if len(splits) != 1 or table["id"].null_count:
+        raise DatasetError(f"{path}: one manifest holds one split and no null id, this one {splits}")
+    columns = {name: tuple(table[name].to_pylist()) for name in names if name != "split"}
+    ids, labels, groups = (columns.pop(name) for name in ("id", "label", "group"))
+    return Manifest(splits[0], ids, labels, groups, columns)
 
 
-def label_indices(labels: Sequence[str], order: Sequence[str]) -> list[int]:
+def label_indices(labels: Sequence[str | None], order: Sequence[str]) -> list[int]:
     """Index of every label name in `order`; raises DatasetError for a name that is not in it."""
-    index = {name: i for i, name in enumerate(order)}
+    index: dict[str | None, int] = {name: i for i, name in enumerate(order)}
     try:
         return [index[name] for name in labels]
     except KeyError as error:

@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lensbench.data.layout import Source
 from lensbench.data.loader import load_builder
-from lensbench.data.plan import Plan, keep_pins, make_plan
+from lensbench.data.pins import keep_pins
+from lensbench.data.plan import Plan, make_plan
+from lensbench.data.source import Source
 from lensbench.errors import DatasetError, LensbenchError
 from lensbench.sources import Progress
 
 if TYPE_CHECKING:
-    from lensbench.data.builder import ClassificationBuilder
+    from lensbench.data.builder import ImageBuilder
     from lensbench.data.store import Job
 
 STREAMED = 16
@@ -25,10 +26,11 @@ STREAMED = 16
 
 @dataclass(frozen=True)
 class Result:
-    """What was built: the plan, and split → Arrow files in row order."""
+    """What was built: the plan, split → Arrow files in row order, image columns → how they are hashed."""
 
     plan: Plan
     arrow: Mapping[str, tuple[Path, ...]]
+    parts: Mapping[str, str]
 
 
 def build(job: Job, folder: Path, progress: Progress | None, num_proc: int | None) -> Result:
@@ -38,7 +40,7 @@ def build(job: Job, folder: Path, progress: Progress | None, num_proc: int | Non
     builder = open_builder(job, progress, folder.parent / "scratch")
     if progress is not None:
         rows = sum(table.num_rows for table in builder.plan.tables.values())
-        progress.note(f"preparing {job.request.title}: {rows:,} images")
+        progress.note(f"preparing {job.request.title}: {rows:,} samples")
     try:
         with _bars():
             builder.download_and_prepare(str(folder), num_proc=num_proc if num_proc and num_proc > 1 else None)
@@ -60,26 +62,26 @@ def build(job: Job, folder: Path, progress: Progress | None, num_proc: int | Non
         split: tuple(sorted([*folder.glob(f"{name}-{split}.arrow"), *folder.glob(f"{name}-{split}-*-of-*.arrow")]))
         for split in builder.plan.tables
     }
-    return Result(builder.plan, arrow)
+    return Result(builder.plan, arrow, builder.parts(job.request.config))
 
 
-def open_builder(job: Job, progress: Progress | None, cache: Path, step: int | None = None) -> ClassificationBuilder:
+def open_builder(job: Job, progress: Progress | None, cache: Path, step: int | None = None) -> ImageBuilder:
     """The builder over the job's source, its plan made. `cache`: a folder `datasets` may put a lock into."""
     assert job.located is not None
     kind = load_builder(job.request.dataset.folder)
     source = Source(job.located.spec, progress.note if progress is not None else None)
-    plan = make_plan(job.request, source, kind.metadata, job.located.failed)
+    plan = make_plan(job.request, kind.index(source, job.request), job.located.failed)
     return kind(
         request=job.request,
         plan=plan,
         source=source,
-        step=step or kind.SHARD,
+        step=step,
         cache_dir=str(cache),
         hash=job.folder.name,
     )
 
 
-def open_stream(job: Job, progress: Progress | None, cache: Path) -> ClassificationBuilder:
+def open_stream(job: Job, progress: Progress | None, cache: Path) -> ImageBuilder:
     """A builder to read from without preparing anything; what is first seen is pinned as in a build."""
     builder = open_builder(job, progress, cache, STREAMED)
     keep_pins(job.request, builder.plan.pins)

@@ -13,30 +13,30 @@ from typing import TYPE_CHECKING, Any, cast
 from lensbench.errors import DatasetError
 
 if TYPE_CHECKING:
-    from lensbench.data.builder import ClassificationBuilder
+    from lensbench.data.builder import ImageBuilder
 
 BUILDER = "builder.py"
 
 
-def load_builder(folder: Path) -> type[ClassificationBuilder]:
+def load_builder(folder: Path) -> type[ImageBuilder]:
     """The builder class of the dataset in `folder`; raises DatasetError where there is none.
 
     The code is the user's own (the registry that came with lensbench, or one they name): it runs as they do.
     """
-    from lensbench.data.builder import ClassificationBuilder
+    from lensbench.data.builder import ImageBuilder
 
     module = _load(folder, BUILDER)
     found = [
         value
         for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, ClassificationBuilder) and value.__module__ == module.__name__
+        if isinstance(value, type) and issubclass(value, ImageBuilder) and value.__module__ == module.__name__
     ]
     if len(found) != 1:
         raise DatasetError(f"{folder / BUILDER}: expected one builder class, found {len(found)}")
     return found[0]
 
 
-def rebuild(folder: Path, state: dict[str, Any]) -> ClassificationBuilder:
+def rebuild(folder: Path, state: dict[str, Any]) -> ImageBuilder:
     """A pickled builder again, in a worker process: its class is loaded by path first, then given its state."""
     kind = load_builder(folder)
     builder = kind.__new__(kind)

@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lensbench.data.store import DATA, Prepared, find, prepare, warn_of_gaps
+from lensbench.data.prepared import Prepared
+from lensbench.data.store import DATA, find, prepare, warn_of_gaps
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError, LensbenchWarning
 from lensbench.registry import Dataset, dataset_names, get_dataset

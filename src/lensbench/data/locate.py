@@ -6,6 +6,7 @@ an identity: the sha256 of its archives, or of the names, sizes and times of an 
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +14,22 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lensbench.data.layout import Spec, folder_identity, unpacked
+from lensbench.data.source import ARCHIVES, Spec, folder_identity, unpacked
+from lensbench.digest import UNKNOWN
 from lensbench.errors import DatasetError, SourceError
-from lensbench.paths import home
+from lensbench.paths import home, write_text
 from lensbench.registry import SPECIMEN, Config, Dataset, Version
-from lensbench.sources import Progress, RemoteFile, describe, fetch, find_local, is_offline, size_text
-
-ARCHIVE = "archive"
-"""The role of the file that holds the images; those of other roles hold lists, and a build can do without."""
+from lensbench.sources import (
+    ARCHIVE,
+    Progress,
+    RemoteFile,
+    describe,
+    fetch,
+    find_local,
+    is_offline,
+    list_record,
+    size_text,
+)
 
 
 @dataclass(frozen=True)
@@ -49,28 +58,72 @@ def needed(version: Version, config: Config) -> list[RemoteFile]:
 
 def have(version: Version, config: Config) -> bool:
     """Whether `locate` will find all it needs without the network."""
-    names = {file.name for file in needed(version, config)}
-    return config.synthetic or all((downloads() / name).is_file() for name in names)
+    files = _named(needed(version, config))
+    return config.synthetic or (bool(files) and all((downloads() / file.name).is_file() for file in files))
+
+
+# -- records whose files nobody could name yet ----------------------------------------------------------------
+
+
+def _listing(record: str) -> Path:
+    return downloads() / f"record-{record}.json"
+
+
+def _named(files: Sequence[RemoteFile]) -> list[RemoteFile]:
+    """The files with those in place of each unnamed one that its record was seen to have; none if it never was."""
+    named = []
+    for file in files:
+        if file.name != UNKNOWN:
+            named.append(file)
+        elif _listing(file.record).is_file():
+            entries = json.loads(_listing(file.record).read_text(encoding="utf-8"))
+            named += [replace(file, name=e["name"], size=e["size"], md5=e["md5"]) for e in entries]
+    return named
+
+
+def _ask_names(files: Sequence[RemoteFile], progress: Progress | None) -> None:
+    """Read, and keep, the file list of every record that has an unnamed file."""
+    for record in {file.record for file in files if file.name == UNKNOWN and not _listing(file.record).is_file()}:
+        found = [f for f in list_record(record, progress=progress) if f.name.lower().endswith(ARCHIVES)]
+        if not found:
+            raise SourceError(f"record {record} has no archive ({', '.join(ARCHIVES)}) among its files")
+        downloads().mkdir(parents=True, exist_ok=True)
+        text = json.dumps([{"name": f.name, "size": f.size, "md5": f.md5} for f in found], indent=1)
+        write_text(_listing(record), text + "\n")
+
+
+def _unnamed(folder: Path, file: RemoteFile) -> list[RemoteFile]:
+    """Every archive in a folder that the user named, for a record whose files nobody could name yet."""
+    paths = [folder] if folder.is_file() else sorted(folder.iterdir())
+    return [replace(file, name=p.name) for p in paths if p.is_file() and p.name.lower().endswith(ARCHIVES)]
+
+
+# -- where it is ------------------------------------------------------------------------------------------------
 
 
 def locate_given(
     dataset: Dataset, version: Version, config: Config, source: Path, progress: Progress | None
 ) -> Located:
     """The source in the folder (or the archive file) that the user named."""
-    files = needed(version, config)
     if config.synthetic:
         return _specimen(dataset, version, config, source)
+    if not source.exists():
+        raise SourceError(f"{source}: no such file or folder; --source names where the archives lie")
+    wanted = needed(version, config)
+    files = [file for file in wanted if file.name != UNKNOWN]
+    if len(files) < len(wanted) and not (source.is_dir() and unpacked(source, names_of(dataset)).roots):
+        files += [found for file in wanted if file.name == UNKNOWN for found in _unnamed(source, file)]
     found = find_local(files, source)
     if not source.is_dir():
         beside = [file for file in files if (source.parent / file.name).is_file()]
-        return _archives(files, find_local(beside, source.parent)) if found else _nothing(files, source)
+        return _archives(files, find_local(beside, source.parent)) if found else _nothing(wanted, source)
     if downloads().is_dir():
         found = find_local([f for f in files if f.role != ARCHIVE], downloads()) | found
     if any(file.role == ARCHIVE and file.name in found for file in files):
         return _archives(files, found)
-    spec = unpacked(source, [label.name for label in dataset.classes])
+    spec = unpacked(source, names_of(dataset))
     if not spec.roots and not spec.archives:
-        return _nothing(files, source)
+        return _nothing(wanted, source)
     lists = _archives(files, found) if found else None
     identity = folder_identity(spec)
     return Located(
@@ -78,6 +131,11 @@ def locate_given(
         f"{identity}+{lists.identity}" if lists else identity,
         {"folder": "unpacked", "files": lists.provenance["files"] if lists else []},
     )
+
+
+def names_of(dataset: Dataset) -> tuple[str, ...]:
+    """Folder names by which an unpacked copy is recognised."""
+    return dataset.folders or tuple(label.name for label in dataset.classes)
 
 
 def locate(
@@ -91,6 +149,9 @@ def locate(
     if config.synthetic:
         return _specimen(dataset, version, config, None)
     files = needed(version, config)
+    if not is_offline():
+        _ask_names(files, progress)
+    files = _named(files) or files
     found = find_local(files, downloads()) if downloads().is_dir() else {}
     wanted = [file for file in files if file.name not in found]
     essential = [file for file in wanted if file.role == ARCHIVE]
@@ -126,15 +187,19 @@ def _ask(file: RemoteFile, progress: Progress | None, confirm: Callable[[str], b
 
 
 def _ways(dataset: Dataset, files: Sequence[RemoteFile]) -> str:
-    what = ", ".join(f"{file.name} of Zenodo record {file.record} ({size_text(file)})" for file in files)
-    synthetic = [config.name for config in dataset.configs.values() if config.synthetic]
+    what = ", ".join(f"{_name(file)} of Zenodo record {file.record} ({size_text(file)})" for file in files)
+    synthetic = dataset.specimens
     other = f', or use the synthetic config "{synthetic[0]}" (--config {synthetic[0]})' if synthetic else ""
     return f"lay {what} into a folder and name it with data_dir= (--source DIR or LENSBENCH_SOURCE){other}"
 
 
 def _nothing(files: Sequence[RemoteFile], source: Path) -> Located:
-    names = " or ".join(file.name for file in files if file.role == ARCHIVE)
-    raise SourceError(f"{source}: neither {names} nor class folders unpacked from it lie there")
+    names = " or ".join(_name(file) for file in files if file.role == ARCHIVE)
+    raise SourceError(f"{source}: neither {names} nor the folders unpacked from it lie there")
+
+
+def _name(file: RemoteFile) -> str:
+    return "the archive" if file.name == UNKNOWN else file.name
 
 
 def _archives(files: Sequence[RemoteFile], found: Mapping[str, Path]) -> Located:
@@ -145,31 +210,33 @@ def _archives(files: Sequence[RemoteFile], found: Mapping[str, Path]) -> Located
         {"record": f.record, "name": f.name, "role": f.role, "size": d.size, "md5": d.md5, "sha256": d.sha256}
         for f, d in local.items()
     ]
-    identity = "+".join(f"{file.role}:{d.sha256}" for file, d in local.items())
+    identity = "+".join(f"{file.role}:{d.sha256}" for file, d in sorted(local.items(), key=lambda item: item[0].name))
     return Located(Spec(tuple(d.path for d in local.values())), identity, {"files": provenance})
 
 
 def _specimen(dataset: Dataset, version: Version, config: Config, source: Path | None) -> Located:
     """The pinned specimen beside the registry entry, or another one that the user made and named."""
-    names = {file.name for file in version.files if file.role == ARCHIVE}
+    published = {file.name for file in version.files if file.role == ARCHIVE}
+    pinned = [f for f in config.files if f.role == ARCHIVE and (f.name in published or UNKNOWN in published)]
     if source is not None:
-        theirs = [replace(f, size=None, md5=None, sha256=None) for f in version.files if f.role == ARCHIVE]
+        made = pinned or [file for file in version.files if file.role == ARCHIVE]
+        theirs = [replace(file, size=None, md5=None, sha256=None) for file in made]
         found = find_local(theirs, source)
         if not found:
             return _nothing(theirs, source)
         located = _archives(theirs, found)
-        pinned = {file.sha256 for file in config.files}
-        return replace(located, own_lists=any(f["sha256"] not in pinned for f in located.provenance["files"]))
-    ours = [file for file in config.files if file.role == ARCHIVE and file.name in names]
-    if not ours:
+        ours = {file.sha256 for file in config.files}
+        return replace(located, own_lists=any(f["sha256"] not in ours for f in located.provenance["files"]))
+    if not pinned:
         raise DatasetError(
             f"no specimen of {dataset.name} {version.name} comes with lensbench; make one with `bench specimen "
             f"{dataset.name} --layout {version.name} --size N --to DIR` and name it with data_dir= (--source DIR)"
         )
-    found = find_local(ours, dataset.folder / SPECIMEN)
-    if len(found) < len(ours):
-        raise SourceError(f"{dataset.folder / SPECIMEN}: {ours[0].name} is missing; reinstall lensbench")
-    return _archives(ours, found)
+    found = find_local(pinned, dataset.folder / SPECIMEN)
+    if len(found) < len(pinned):
+        lacking = next(file.name for file in pinned if file.name not in found)
+        raise SourceError(f"{dataset.folder / SPECIMEN}: {lacking} is missing; reinstall lensbench")
+    return _archives(pinned, found)
 
 
 def given(source: Path | str | None, config: Config) -> Path | None:

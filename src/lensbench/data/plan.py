@@ -1,30 +1,26 @@
-"""Which rows a build will have, decided before an image is opened: manifests and lists against the files
+"""Which rows a build will have, decided before an image is opened: manifests, lists and rules against the samples
 there are.
 
 A row of a pinned manifest without a file is *missing*, unless its id is pinned as *absent* (the publisher
-never shipped it). An image that stands in no list is *unlisted*: it is counted, and never becomes train by
+never shipped it). A sample that stands in no split is *unlisted*: it is counted, and never becomes train by
 elimination.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lensbench.data.layout import Image, Source, Table, Text, find_lists, find_table, index_images
+from lensbench.data.index import Index
+from lensbench.data.pins import check_pins
+from lensbench.data.request import Request
 from lensbench.errors import DatasetError
-from lensbench.lists import UUID, parse_list
-from lensbench.paths import home, write_text
-from lensbench.registry import Config, Dataset, Split, Version
-from lensbench.splits import Manifest, read_manifest
-
-Record = Mapping[str, str]
-"""One row of a metadata table, as text."""
+from lensbench.registry import Split
+from lensbench.splits import Manifest, awaited, read_manifest
 
 
 @dataclass(frozen=True)
@@ -41,8 +37,8 @@ class Coverage:
 class Plan:
     """The rows of each split, sorted by id, and what is not among them.
 
-    `tables`: split → columns `id, label, container, member` and what `annotate` added.
-    `pins`: split → digest of a manifest that was read from the publisher's list, not from the registry.
+    `tables`: split → the index's columns, but for its `split`. `pins`: split → digest of a manifest that was read
+    from the publisher's list or drawn by a rule, not taken from the registry. `manifests`: all that are known.
     """
 
     tables: Mapping[str, pa.Table]
@@ -52,50 +48,7 @@ class Plan:
     unavailable: Mapping[str, str]
     pins: Mapping[str, str]
     metadata: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """How a dataset reads its metadata table: the header that tells it, the id of a row, its typed columns.
-
-    `parse` gives the columns of one row and the names of fields that could not be read.
-    """
-
-    header: tuple[str, ...]
-    key: Callable[[Record], str | None]
-    parse: Callable[[Record], tuple[Mapping[str, Any], Sequence[str]]]
-    schema: pa.Schema
-
-
-@dataclass(frozen=True)
-class Request:
-    """What is to be built. `own_lists`: the source is a specimen of its own making, and so are its splits."""
-
-    dataset: Dataset
-    version: Version
-    config: Config
-    partial: bool = False
-    own_lists: bool = False
-
-    @property
-    def title(self) -> str:
-        """The build in messages."""
-        return f"{self.dataset.name} {self.version.name} ({self.config.name})"
-
-    @property
-    def order(self) -> tuple[str, ...]:
-        """Label names by index."""
-        return self.dataset.label_order(self.config.labels)
-
-    @property
-    def listed_order(self) -> tuple[str, ...]:
-        """Label names by index in the publisher's lists."""
-        return self.dataset.label_order(self.config.lists)
-
-    @property
-    def files(self) -> Mapping[str, str]:
-        """File name by role, of the config's own sources or else the version's."""
-        return {file.role: file.name for file in self.config.files or self.version.files}
+    manifests: Mapping[str, Manifest] = field(default_factory=dict)
 
 
 @dataclass
@@ -107,61 +60,59 @@ class _Rows:
     pins: dict[str, str] = field(default_factory=dict)
 
 
-def make_plan(request: Request, source: Source, metadata: Metadata, failed: str = "") -> Plan:
-    """Match manifests, lists, images and metadata; `failed` says why a file with a list could not be fetched.
+def make_plan(request: Request, index: Index, failed: str = "") -> Plan:
+    """Match manifests, lists, rules and samples; `failed` says why a file with a list could not be fetched.
 
     Raises DatasetError for what does not fit or is not complete.
     """
-    images, strays = index_images(source, request.order)
     if request.own_lists:
-        _refuse_published(request, images)
-    texts = source.texts()
-    rows = _manifests(request, find_lists(texts, request.listed_order), failed)
-    coverage = {name: _cover(request, name, m, images) for name, m in rows.manifests.items()}
+        _refuse_published(request, index)
+    rows = _manifests(request, index, failed)
+    places = {name: _places(name, m, index) for name, m in rows.manifests.items()}
+    coverage = {name: _cover(request, name, m, places[name]) for name, m in rows.manifests.items()}
     coverage |= {name: Coverage(request.config.splits[name].rows, 0) for name in rows.unavailable}
-    _refuse_incomplete(request, coverage, rows, images)
-    table = find_table(texts, metadata.header)
-    records, report = _read_metadata(table, metadata)
+    _refuse_incomplete(request, coverage, rows, index)
     tables: dict[str, pa.Table] = {}
     for name, manifest in rows.manifests.items():
-        listed = set(coverage[name].missing) | set(coverage[name].absent)
-        kept = manifest.without(frozenset(listed))
-        if kept.ids:
-            tables[name] = _table(request, kept, images, records, metadata.schema)
+        table = _table(manifest, index, places[name], frozenset(coverage[name].absent))
+        if table.num_rows:
+            tables[name] = table
         else:
-            rows.unavailable[name] = f"none of its {len(manifest.ids):,} images is in the source"
-    ids = [key for split in tables.values() for key in split["id"].to_pylist()]
-    report |= {"without": sum(key not in records for key in ids)} if table else {}
+            rows.unavailable[name] = f"none of its {len(manifest.ids):,} samples is in the source"
     return Plan(
         tables=tables,
         coverage={name: coverage[name] for name in request.config.splits},
-        unlisted=len(images.keys() - {key for m in rows.manifests.values() for key in m.ids}),
-        strays=strays,
+        unlisted=_unlisted(index, rows.manifests),
+        strays=index.strays,
         unavailable=rows.unavailable,
         pins=rows.pins,
-        metadata=report,
+        metadata=index.report,
+        manifests=rows.manifests,
     )
 
 
 # -- which ids are in which split ----------------------------------------------------------------------------
 
 
-def _manifests(request: Request, lists: Mapping[str, Text], failed: str) -> _Rows:
+def _manifests(request: Request, index: Index, failed: str) -> _Rows:
+    """A pinned manifest, else the publisher's list, else his folder, else the rule; else the split is unavailable."""
     rows = _Rows()
+    drawn = _drawn(request, index)
     for name, entry in request.config.splits.items():
-        text = lists.get(name)
-        listed = None if text is None else _from_list(request, name, text)
+        listed = index.lists.get(name)
         if entry.manifest is not None and not request.own_lists:
             pinned = read_manifest(request.dataset, request.config.name, name)
-            if listed is not None and text is not None:
-                _same_rows(pinned, listed, text.where)
+            if listed is not None:
+                _same_rows(pinned, listed.manifest, listed.where)
             rows.manifests[name] = pinned
-        elif listed is None:
-            rows.unavailable[name] = _which_file(request, entry) + (f" ({failed})" if failed else "")
+            continue
+        found = listed.manifest if listed else _placed(name, index) or drawn.get(name)
+        if found is None:
+            rows.unavailable[name] = _why(request, entry, index) + (f" ({failed})" if failed else "")
         else:
-            _check_length(request, entry, listed)
-            rows.manifests[name] = listed
-            rows.pins[name] = listed.digest
+            _check_length(request, entry, found)
+            rows.manifests[name] = found
+            rows.pins[name] = found.digest
     _disjoint(rows.manifests)
     if request.own_lists or request.config.synthetic:
         rows.pins = {}
@@ -169,9 +120,35 @@ def _manifests(request: Request, lists: Mapping[str, Text], failed: str) -> _Row
     return rows
 
 
-def _from_list(request: Request, split: str, text: Text) -> Manifest:
-    lines = parse_list(text.text, request.listed_order, text.where)
-    return Manifest.of(split, [(line.id, line.label, None) for line in lines])
+def _placed(split: str, index: Index) -> Manifest | None:
+    """The samples that the publisher keeps in a folder of this split."""
+    if "split" not in index.rows.column_names:
+        return None
+    found = index.rows.filter(pc.equal(index.rows["split"], split))
+    return _manifest(split, found) if found.num_rows else None
+
+
+def _drawn(request: Request, index: Index) -> dict[str, Manifest]:
+    """What the config's rule makes of a complete source."""
+    if request.config.rule is None or not _complete(request, index):
+        return {}
+    from lensbench.rules import assign
+
+    try:
+        found = assign(request.config.rule, index.rows)
+    except ValueError as error:
+        raise DatasetError(f"{request.title}: its rule cannot be run: {error}") from error
+    return {split: _manifest(split, index.rows.take(rows)) for split, rows in found.items() if rows}
+
+
+def _complete(request: Request, index: Index) -> bool:
+    """Whether a rule may run: over part of the samples it would draw another split under the same name."""
+    return request.own_lists or (not request.partial and request.config.samples == index.rows.num_rows)
+
+
+def _manifest(split: str, rows: pa.Table) -> Manifest:
+    columns = (rows[name].to_pylist() for name in ("id", "label", "group"))
+    return Manifest.of(split, zip(*columns, strict=True))
 
 
 def _same_rows(pinned: Manifest, listed: Manifest, where: str) -> None:
@@ -185,7 +162,7 @@ def _same_rows(pinned: Manifest, listed: Manifest, where: str) -> None:
 
 
 def _check_length(request: Request, entry: Split, listed: Manifest) -> None:
-    if entry.rows is not None and len(listed.ids) != entry.rows and not request.own_lists:
+    if entry.rows is not None and len(listed.ids) != entry.rows and not (request.own_lists or request.partial):
         raise DatasetError(
             f"the {entry.name} list of {request.title} has {len(listed.ids):,} lines, the publisher's "
             f"{entry.rows:,}: fetch the file again"
@@ -201,64 +178,35 @@ def _disjoint(manifests: Mapping[str, Manifest]) -> None:
         seen.update(dict.fromkeys(manifest.ids, name))
 
 
-def _which_file(request: Request, entry: Split) -> str:
-    if entry.listed_in is None:
-        return "its ids are not known"
-    role, path = entry.listed_in
-    name = request.files.get(role)
-    inside = f"{path} of the publisher's {request.config.name} lists"
-    return f"its ids stand in {inside}, in {name}, which is not in the source" if name else f"needs {inside}"
-
-
-def pins_path() -> Path:
-    """Where the lists that were seen for the first time on this machine are pinned."""
-    return home() / "pins.json"
-
-
-def _pin_key(request: Request, split: str) -> str:
-    return f"{request.dataset.name}/{request.config.name}/{split}"
-
-
-def _read_pins() -> dict[str, str]:
-    try:
-        pins = json.loads(pins_path().read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except ValueError as error:
-        raise DatasetError(f"{pins_path()}: not readable ({error}); delete it to pin afresh") from error
-    if not isinstance(pins, dict):
-        raise DatasetError(f"{pins_path()}: not a table of pins; delete it to pin afresh")
-    return pins
-
-
-def check_pins(request: Request, pins: Mapping[str, str]) -> None:
-    """Refuse a list that differs from the one first seen on this machine."""
-    known = _read_pins() if pins else {}
-    for split, digest in pins.items():
-        first = known.get(_pin_key(request, split), digest)
-        if first != digest:
-            raise DatasetError(
-                f"the {split} list of {request.title} is not the one first seen here (manifest "
-                f"{digest[:12]}…, pinned {str(first)[:12]}…): use that one, or remove its line from "
-                f"{pins_path()}"
-            )
-
-
-def keep_pins(request: Request, pins: Mapping[str, str]) -> None:
-    """Pin what was read from a list for the first time."""
-    if pins:
-        known = {_pin_key(request, split): digest for split, digest in pins.items()} | _read_pins()
-        write_text(pins_path(), json.dumps(known, indent=1, sort_keys=True) + "\n")
+def _why(request: Request, entry: Split, index: Index) -> str:
+    """Why a split has no ids."""
+    if request.config.rule is not None and request.config.samples is not None:
+        return (
+            f"its ids are drawn from all {request.config.samples:,} samples, and the source has "
+            f"{index.rows.num_rows:,}{' (partial)' if request.partial else ''}"
+        )
+    return f"its ids are not pinned: {awaited(request.dataset, request.config, entry)}; the source does not hold it"
 
 
 # -- which of them have a file -------------------------------------------------------------------------------
 
 
-def _cover(request: Request, name: str, manifest: Manifest, images: Mapping[str, Image]) -> Coverage:
-    for key, label in zip(manifest.ids, manifest.labels, strict=True):
-        if key in images and images[key].label != label:
-            raise DatasetError(f"{images[key].name} lies in {images[key].label!r}, but {name} lists it as {label!r}")
-    fileless = [key for key in manifest.ids if key not in images]
+def _places(name: str, manifest: Manifest, index: Index) -> pa.Array:
+    """The row of the index that each row of the manifest is, null where there is none; labels and folders checked."""
+    at = pc.index_in(pa.array(manifest.ids, pa.string()), value_set=index.rows["id"].combine_chunks())
+    found = index.rows.select([c for c in ("id", "label", "split") if c in index.rows.column_names]).take(at)
+    wanted = [("label", "as", manifest.labels), ("split", "in", (name,) * len(manifest.ids))]
+    for column, how, values in wanted:
+        if column in found.column_names:
+            differs = pc.not_equal(found[column].combine_chunks(), pa.array(values, pa.string()))
+            if (row := pc.index(differs, True).as_py()) >= 0:
+                here = found[column][row].as_py()
+                raise DatasetError(f"{manifest.ids[row]} lies in {here!r}, but {name} lists it {how} {values[row]!r}")
+    return at
+
+
+def _cover(request: Request, name: str, manifest: Manifest, at: pa.Array) -> Coverage:
+    fileless = [key for key, here in zip(manifest.ids, at.is_valid().to_pylist(), strict=True) if not here]
     known = request.config.splits[name].absent.get(request.version.name)
     never = frozenset(fileless) if request.own_lists else (known.ids if known else None) or frozenset()
     absent = tuple(key for key in manifest.ids if key in never)
@@ -273,11 +221,13 @@ def may_miss(request: Request, split: str, coverage: Coverage) -> bool:
     return known is not None and known.ids is None and len(coverage.missing) <= known.about
 
 
-def _refuse_incomplete(
-    request: Request, coverage: Mapping[str, Coverage], rows: _Rows, images: Mapping[str, Image]
-) -> None:
+def _refuse_incomplete(request: Request, coverage: Mapping[str, Coverage], rows: _Rows, index: Index) -> None:
     if not any(cover.found for cover in coverage.values()):
-        raise DatasetError(f"the source holds {len(images):,} images, none of them in a split of {request.title}")
+        because = next(iter(rows.unavailable.values()), "")
+        raise DatasetError(
+            f"the source holds {index.rows.num_rows:,} samples, none of them in a split of {request.title}"
+            + (f": {because}" if because else "")
+        )
     if request.partial:
         return
     short = {
@@ -286,7 +236,7 @@ def _refuse_incomplete(
         if coverage[name].missing and not may_miss(request, name, coverage[name])
     }
     if short:
-        parts = [f"{c.found:,} of {c.expected:,} {name} images" for name, c in short.items()]
+        parts = [f"{c.found:,} of {c.expected:,} {name} samples" for name, c in short.items()]
         first = next(iter(short.values())).missing[0]
         raise DatasetError(
             f"the source of {request.title} is not complete: {', '.join(parts)} (id {first} has no file, "
@@ -294,15 +244,13 @@ def _refuse_incomplete(
         )
 
 
-# -- what is known of each -----------------------------------------------------------------------------------
-
-
-def _refuse_published(request: Request, images: Mapping[str, Image]) -> None:
-    """A specimen is synthetic: an archive that holds published images must not be scored as one."""
+def _refuse_published(request: Request, index: Index) -> None:
+    """A specimen is synthetic: an archive that holds published samples must not be scored as one."""
+    here = set(index.rows["id"].to_pylist())
     for config in request.dataset.configs.values():
         for name, split in config.splits.items():
             if split.manifest is not None and not config.synthetic:
-                real = [i for i in read_manifest(request.dataset, config.name, name).ids if i in images]
+                real = [i for i in read_manifest(request.dataset, config.name, name).ids if i in here]
                 if real:
                     raise DatasetError(
                         f"the source given for {request.title} holds published images (id {real[0]}, for "
@@ -310,69 +258,19 @@ def _refuse_published(request: Request, images: Mapping[str, Image]) -> None:
                     )
 
 
-def table_key(record: Record, fields: Iterable[str]) -> str | None:
-    """The id of a metadata row: the UUID in the first of `fields` that holds exactly one."""
-    for name in fields:
-        found = UUID.findall(record.get(name, "").replace("\\", "/").rpartition("/")[2])
-        if len(found) == 1:
-            return str(found[0]).upper()
-    return None
+def _unlisted(index: Index, manifests: Mapping[str, Manifest]) -> int:
+    listed = pa.array([key for manifest in manifests.values() for key in manifest.ids], pa.string())
+    return int(index.rows.num_rows - pc.sum(pc.is_in(index.rows["id"], value_set=listed)).as_py())
 
 
-Values = tuple[Any, ...]
-"""The metadata columns of one image, in the order of their schema."""
-
-
-def _read_metadata(table: Table | None, metadata: Metadata) -> tuple[dict[str, Values], dict[str, Any]]:
-    """Typed columns by id, and a report. Rows that differ about one id are all dropped, and counted."""
-    if table is None:
-        return {}, {}
-    found: dict[str, Values] = {}
-    conflicts: set[str] = set()
-    unreadable: dict[str, int] = {}
-    rows = keyless = 0
-    for row in table.rows:
-        rows += 1
-        key = metadata.key(row)
-        if key is None:
-            keyless += 1
-            continue
-        columns, unread = metadata.parse(row)
-        values = tuple(columns[name] for name in metadata.schema.names)
-        if found.setdefault(key, values) != values:
-            conflicts.add(key)
-        for name in unread:
-            unreadable[name] = unreadable.get(name, 0) + 1
-    for key in conflicts:
-        del found[key]
-    report = {
-        "file": table.name,
-        "rows": rows,
-        "keyless": keyless,
-        "conflicting": len(conflicts),
-        "unreadable": unreadable,
-    }
-    return found, report
-
-
-def _table(
-    request: Request,
-    manifest: Manifest,
-    images: Mapping[str, Image],
-    records: Mapping[str, Values],
-    schema: pa.Schema,
-) -> pa.Table:
-    found = [images[key] for key in manifest.ids]
-    columns: dict[str, Any] = {
-        "id": pa.array(manifest.ids, pa.string()),
-        "label": pa.array(manifest.labels, pa.string()),
-        "container": pa.array([image.container for image in found], pa.int16()),
-        "member": pa.array([image.name for image in found], pa.string()),
-    }
-    nothing = (None,) * len(schema.names)
-    rows = [records.get(key, nothing) for key in manifest.ids]
-    for number, column in enumerate(schema):
-        columns[column.name] = pa.array([row[number] for row in rows], column.type)
-    if any(manifest.groups):  # a pinned group outranks one that was read from this source
-        columns["group"] = pa.array(manifest.groups, pa.string())
+def _table(manifest: Manifest, index: Index, at: pa.Array, absent: frozenset[str]) -> pa.Table:
+    """The rows that have a file, in the manifest's order; a pinned group outranks one that was read."""
+    keep = [row for row, (key, here) in enumerate(zip(manifest.ids, at.is_valid().to_pylist(), strict=True)) if here]
+    keep = [row for row in keep if manifest.ids[row] not in absent]
+    rows = index.rows.take(at.take(pa.array(keep, pa.int64()))).combine_chunks()
+    groups = pa.array([manifest.groups[row] for row in keep], pa.string())
+    columns = dict(zip(rows.column_names, rows.columns, strict=True))
+    columns["label"] = pa.array([manifest.labels[row] for row in keep], pa.string())
+    columns["group"] = pc.coalesce(groups, columns["group"].combine_chunks())
+    columns.pop("split", None)
     return pa.table(columns)

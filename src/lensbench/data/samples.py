@@ -7,7 +7,7 @@ import struct
 
 import pyarrow as pa
 
-from lensbench.data.layout import Source
+from lensbench.data.source import Source
 from lensbench.errors import ArchiveError
 
 MODES = {1: "L", 3: "RGB"}
@@ -44,7 +44,7 @@ def header(data: bytes, where: str) -> tuple[int, int, str]:
     raise ArchiveError(f"{where}: not a readable JPEG ({len(data)} bytes)")
 
 
-def read_samples(source: Source, rows: pa.Table) -> dict[str, pa.Array]:
+def read_jpegs(source: Source, rows: pa.Table) -> dict[str, pa.Array]:
     """Columns `image` (struct of bytes and path), `width`, `height`, `mode`, `sha256` for rows of a plan."""
     images: list[dict[str, bytes | str]] = []
     facts: list[tuple[int, int, str]] = []

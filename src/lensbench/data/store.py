@@ -9,14 +9,13 @@ code that builds, the source's bytes and `partial`: when one of them changes, an
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,51 +23,27 @@ import pyarrow as pa
 
 from lensbench.data.loader import BUILDER
 from lensbench.data.locate import Located, given, have, locate, locate_given
-from lensbench.data.plan import Coverage, Request, may_miss
+from lensbench.data.plan import Coverage, may_miss
+from lensbench.data.prepared import PUBLISHED, Prepared, columns_of, content_rows, require, stored_rows
+from lensbench.data.request import Request
 from lensbench.digest import sha256_of, sha256_rows
 from lensbench.errors import DatasetError, LensbenchError, LensbenchWarning
 from lensbench.paths import PACKAGE, home, write_text
 from lensbench.registry import Dataset
 from lensbench.sources import Progress, is_offline
 
-__all__ = ["Coverage", "Job", "Prepared", "find", "ids_and_labels", "prepare"]
+__all__ = ["Job", "find", "prepare"]
 
-SCHEMA = 1
-CODE = ("data/build.py", "data/builder.py", "data/layout.py", "data/plan.py", "data/samples.py", "lists.py")
+SCHEMA = 2
+CODE = (
+    *("build", "builder", "class_folders", "index", "plan", "samples", "source"),
+    *("../images/*", "../lists", "../rules"),
+)
 """The package's own modules that decide what a build holds; their bytes are part of its hash."""
 NOTES = "prepared.json"
 DATA = "data"
 
 Confirm = Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A dataset on disk, one config of one version.
-
-    `arrow`: split → Arrow stream files in row order (rows sorted by id). `unlisted`: images that stand in no
-    list. `digests`: split → sha256 over its sorted rows (id, split, label, group, sha256 of the published
-    bytes). `unavailable`: split → why it is not here. `source`: file names, sizes and digests, or
-    ``{"folder": "unpacked"}``; no path of this machine. `metadata`: how the publisher's metadata table was
-    read.
-    """
-
-    dataset: Dataset
-    version: str
-    config: str
-    folder: Path
-    arrow: Mapping[str, tuple[Path, ...]]
-    coverage: Mapping[str, Coverage]
-    unlisted: int
-    digests: Mapping[str, str]
-    unavailable: Mapping[str, str]
-    source: Mapping[str, Any]
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    partial: bool = False
-    strays: int = 0
-    """Images that lie in no class folder or have no id."""
-    own_lists: bool = False
-    """A specimen other than the pinned one: its splits are those of its own lists."""
 
 
 @dataclass(frozen=True)
@@ -151,41 +126,6 @@ def find(
     return job, _read(job.request, key, job.folder)
 
 
-def ids_and_labels(prepared: Prepared, split: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Ids and label names of a split, both of length n, in row order (sorted by id)."""
-    require(prepared, [split])
-    order = prepared.dataset.label_order(prepared.dataset.config(prepared.config).labels)
-    tables = [_columns(path, ["id", "label"]) for path in prepared.arrow[split]]
-    ids = [key for table in tables for key in table["id"].to_pylist()]
-    return tuple(ids), tuple(order[index] for table in tables for index in table["label"].to_pylist())
-
-
-def id_column(prepared: Prepared, split: str) -> pa.Array:
-    """The ids of a split in row order: strings, length n."""
-    require(prepared, [split])
-    parts = [chunk for path in prepared.arrow[split] for chunk in _columns(path, ["id"])["id"].chunks]
-    return pa.concat_arrays(parts)
-
-
-def member_name(prepared: Prepared, split: str, row: int) -> str:
-    """The name in its archive of the image in row `row` of a split."""
-    for path in prepared.arrow[split]:
-        images = _columns(path, ["image"])["image"]
-        if row < len(images):
-            return str(images[row]["path"])
-        row -= len(images)
-    raise IndexError(row)
-
-
-def require(prepared: Prepared, splits: Sequence[str]) -> None:
-    """Raise DatasetError for a split that is not available, saying why."""
-    for split in splits:
-        if split in prepared.unavailable:
-            raise DatasetError(f"{split} of {prepared.dataset.name} is not available: {prepared.unavailable[split]}")
-        if split not in prepared.arrow:
-            raise DatasetError(f"{prepared.dataset.name} has no split {split!r}; it has {', '.join(prepared.arrow)}")
-
-
 def warn_of_gaps(request: Request, coverage: Mapping[str, Coverage]) -> None:
     """Name the files that are missing where that is expected; with `partial`, the caller asked for gaps."""
     for split, cover in coverage.items():
@@ -208,9 +148,10 @@ def _entry(request: Request) -> dict[str, Any]:
     absent = {name: split.absent.get(version.name) for name, split in config.splits.items()}
     return {
         "dataset": [dataset.name, dataset.title, dataset.licence, dataset.homepage, list(dataset.group)],
-        "version": [version.name, version.record, version.citation],
+        "version": [version.name, version.record, version.citation, version.schema],
         "files": [[f.record, f.name, f.role, f.size, f.md5, f.sha256] for f in config.files or version.files],
-        "config": [config.name, config.title, config.synthetic, list(request.order)],
+        "config": [config.name, config.title, config.synthetic, list(request.order), config.task],
+        "rule": [config.rule.kind, dict(config.rule.options), config.samples] if config.rule else None,
         "classes": [[label.name, label.display, dict(label.attributes)] for label in dataset.classes],
         "splits": {name: [s.rows, s.sha256, s.listed_in] for name, s in config.splits.items()},
         "absent": {name: [sorted(a.ids) if a.ids else None, a.about] for name, a in absent.items() if a},
@@ -219,7 +160,8 @@ def _entry(request: Request) -> dict[str, Any]:
 
 def _code(dataset: Dataset) -> list[str]:
     try:
-        files = [dataset.folder / BUILDER, *(PACKAGE / name for name in CODE)]
+        ours = [path for name in CODE for path in sorted((PACKAGE / "data").glob(f"{name}.py"))]
+        files = [dataset.folder / BUILDER, *ours]
         return [sha256_of(file.read_text(encoding="utf-8")) for file in files]
     except OSError as error:
         raise DatasetError(f"{error.filename}: cannot be read ({error.strerror})") from error
@@ -238,7 +180,7 @@ def _read(request: Request, key: str, folder: Path) -> Prepared | None:
         for split, files in notes["arrow"].items():
             paths = [folder / DATA / name for name, _, _ in files]
             for path, (_, size, rows) in zip(paths, files, strict=True):
-                if path.stat().st_size != size or _columns(path, ["id"]).num_rows != rows:
+                if path.stat().st_size != size or columns_of(path, ["id"]).num_rows != rows:
                     return None
             arrow[split] = tuple(paths)
         coverage = {
@@ -259,6 +201,8 @@ def _read(request: Request, key: str, folder: Path) -> Prepared | None:
             metadata=notes["metadata"],
             partial=request.partial,
             strays=notes["strays"],
+            parts=notes["parts"],
+            stored=notes["stored"],
             own_lists=notes["own_lists"],
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
@@ -276,18 +220,12 @@ def _standing(request: Request, key: str, shelf: Path) -> Prepared | None:
     return min(whole, key=lambda p: (len(p.unavailable), p.folder.name), default=None)
 
 
-def _columns(path: Path, names: Sequence[str]) -> pa.Table:
-    """Columns of an Arrow stream file, memory-mapped: pages of other columns are not touched."""
-    with pa.memory_map(str(path)) as mapped:
-        return pa.ipc.open_stream(mapped).read_all().select(names)
-
-
 # -- building ------------------------------------------------------------------------------------------------
 
 
 def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepared:
     from lensbench.data.build import Result, build
-    from lensbench.data.plan import keep_pins
+    from lensbench.data.pins import keep_pins
 
     folder = job.folder
     try:
@@ -318,15 +256,17 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepare
 def _notes(job: Job, result: Any, part: Path) -> dict[str, Any]:
     plan = result.plan
     arrow = {
-        split: [[p.name, p.stat().st_size, _columns(p, ["id"]).num_rows] for p in files]
+        split: [[p.name, p.stat().st_size, columns_of(p, ["id"]).num_rows] for p in files]
         for split, files in result.arrow.items()
     }
-    digests = {}
+    digests, stored = {}, {}
     for split, files in result.arrow.items():
-        ids = [key for p in files for key in _columns(p, ["id"])["id"].to_pylist()]
+        ids = [key for p in files for key in columns_of(p, ["id"])["id"].to_pylist()]
         if ids != plan.tables[split]["id"].to_pylist():
             raise LensbenchError(f"{part}: {split} was not built in the order of its manifest")
-        digests[split] = sha256_rows(_content(files, split, job.request.order))
+        digests[split] = sha256_rows(content_rows(files, split, job.request.order))
+        if dict(result.parts) != PUBLISHED:
+            stored[split] = sha256_rows(stored_rows(files, result.parts))
     return {
         "schema": SCHEMA,
         "key": job.key,
@@ -336,36 +276,12 @@ def _notes(job: Job, result: Any, part: Path) -> dict[str, Any]:
         "strays": plan.strays,
         "own_lists": job.request.own_lists,
         "digests": digests,
+        "parts": dict(result.parts),
+        "stored": stored,
         "unavailable": dict(plan.unavailable),
         "source": dict(job.located.provenance) if job.located else {},
         "metadata": dict(plan.metadata),
     }
-
-
-def _content(files: Sequence[Path], split: str, order: Sequence[str], check: bool = False) -> Iterator[list[Any]]:
-    """(id, split, label, group, sha256 of the published bytes) of every row; `check`: of the bytes as they are now."""
-    for path in files:
-        with pa.memory_map(str(path)) as mapped, pa.ipc.open_stream(mapped) as reader:
-            for batch in reader:
-                columns = [batch.column(name).to_pylist() for name in ("id", "label", "group", "sha256")]
-                if check:
-                    images = batch.column("image").field("bytes")
-                    columns[3] = [hashlib.sha256(memoryview(value.as_buffer())).hexdigest() for value in images]
-                for key, label, group, digest in zip(*columns, strict=True):
-                    yield [key, split, order[label], group, digest]
-
-
-def check_content(prepared: Prepared, split: str) -> None:
-    """Hash what is about to be scored: raises DatasetError where the cache is not what was built.
-
-    Half a second for 33,718 images: a record's `digests.data` is then of the images that were read.
-    """
-    order = prepared.dataset.label_order(prepared.dataset.config(prepared.config).labels)
-    if sha256_rows(_content(prepared.arrow[split], split, order, check=True)) != prepared.digests[split]:
-        raise DatasetError(
-            f"the prepared {split} split of {prepared.dataset.name} was changed on disk after it was built; "
-            f"delete {prepared.folder} and run again"
-        )
 
 
 def _part(folder: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lensbench.benchmark import Benchmark, benchmark_dataset
@@ -28,18 +28,21 @@ class Feed:
     input: str
     output: str
     height: int
+    """0, like `width`, where images are given at their own size: `sized` says which once they are there."""
     width: int
     channels: int
     layout: str
     dtype: str
     bgr: bool
     scale: tuple[float, ...]
-    """Per channel: float32 input = decoded byte × scale + shift."""
+    """Per channel: float32 input = decoded value × scale + shift."""
     shift: tuple[float, ...]
     batch: int
     fixed: bool
     """The graph takes exactly `batch` images: a short last batch is padded."""
     classes: int
+    mosaic: bool = False
+    """Images are 16-bit raw frames of one channel, and never resized."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ def bind(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Contract
     output = _output(graph, card, len(benchmark.labels), where)
     order, labels = label_order(card.labels, benchmark, where)
     low, high = card.range or benchmark.input.range
+    mosaic = benchmark.input.mosaic
+    if tensor.dtype == "UINT8" and mosaic:
+        raise ModelError(f"{where}: a uint8 input cannot take 16-bit raw frames; export it with float32")
     if tensor.dtype == "UINT8":
         low, high = 0.0, 255.0
         if card.mean or card.std or card.range not in (None, (0.0, 255.0)):
@@ -76,26 +82,44 @@ def bind(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Contract
         assumed.append("no further normalisation")
     size = benchmark.input
     fixed = tensor.shape[0] if tensor.shape else None
-    if fixed and fixed * size.height * size.width * channels > MAX_BATCH:
-        raise ModelError(f"{where}: a fixed batch of {fixed:,} images is more than one needs; export a dynamic batch")
     if graph.loops:
         assumed.append(f"that its {', '.join(graph.loops)} ends: nothing here stops one that does not")
     feed = Feed(
         input=tensor.name,
         output=output.name,
-        height=size.height,
-        width=size.width,
+        height=size.height or 0,
+        width=size.width or 0,
         channels=channels,
         layout=layout,
         dtype={"FLOAT": "float32", "UINT8": "uint8"}[tensor.dtype],
         bgr=(card.colour or size.colour) == "BGR",
-        scale=tuple((high - low) / 255.0 / s for s in std),
+        scale=tuple((high - low) / (65535.0 if mosaic else 255.0) / s for s in std),
         shift=tuple((low - m) / s for m, s in zip(mean, std, strict=True)),
-        batch=fixed or batch_size(size.height * size.width * channels),
+        batch=fixed or 1,
         fixed=fixed is not None,
         classes=len(benchmark.labels),
+        mosaic=mosaic,
     )
+    if size.height and size.width:
+        feed = sized(feed, size.height, size.width, tensor, where)
     return Contract(feed, order, labels, card.kind, tuple(assumed))
+
+
+def sized(feed: Feed, height: int, width: int, tensor: Tensor, where: str) -> Feed:
+    """`feed` for images of one size, and the batch that suits it; ModelError where the graph has another size."""
+    sides = (2, 3) if feed.layout == "NCHW" else (1, 2)
+    given = tuple(tensor.shape[i] for i in sides) if tensor.shape else (None, None)
+    if given[0] not in (None, height) or given[1] not in (None, width):
+        raise ModelError(
+            f"{where}: takes images of {given[0]}×{given[1]}, and these are {height}×{width}; export it with these or "
+            "dynamic sides"
+        )
+    values = height * width * feed.channels
+    if feed.fixed and feed.batch * values > MAX_BATCH:
+        raise ModelError(
+            f"{where}: a fixed batch of {feed.batch:,} images is more than one needs; export a dynamic batch"
+        )
+    return replace(feed, height=height, width=width, batch=feed.batch if feed.fixed else batch_size(values))
 
 
 def batch_size(values: int) -> int:
@@ -118,23 +142,25 @@ def _layout(tensor: Tensor, card: Card, benchmark: Benchmark, where: str) -> tup
     size = benchmark.input
     shape = tensor.shape or (None, None, None, None)
     fits = []
+    usual = 1 if size.mosaic else 3
     for layout, (c, h, w) in (("NCHW", (1, 2, 3)), ("NHWC", (3, 1, 2))):
-        sides = shape[h] in (None, size.height) and shape[w] in (None, size.width)
-        if sides and shape[c] in (None, 1, 3) and card.layout in (None, layout):
-            fits.append((layout, shape[c] or 3, shape[c] is None))
+        sides = size.height is None or (shape[h] in (None, size.height) and shape[w] in (None, size.width))
+        if sides and shape[c] in (None, 1, usual) and card.layout in (None, layout):
+            fits.append((layout, shape[c] or usual, shape[c] is None))
     if not fits:
-        wanted = f"N×3×{size.height}×{size.width} or N×{size.height}×{size.width}×3"
+        height, width = size.height or "H", size.width or "W"
+        wanted = f"N×{usual}×{height}×{width} or N×{height}×{width}×{usual}"
         declared = f" (layout {card.layout} is declared)" if card.layout else ""
         raise ModelError(
             f"{where}: input {tensor.name!r} is {_shape(tensor)}{declared}, and {benchmark.name} gives {wanted}; "
-            "put the resize the model needs into its graph"
+            f"put the {'processing' if size.mosaic else 'resize'} the model needs into its graph"
         )
     layout, channels, guessed = fits[0]
     assumed = []
     if len(fits) > 1:
         assumed.append("layout NCHW (the graph leaves its dimensions open)")
     if guessed:
-        assumed.append("3 channels")
+        assumed.append(f"{channels} channels" if channels > 1 else "1 channel")
     return layout, channels, assumed
 
 
@@ -169,7 +195,7 @@ def label_order(declared: str | Sequence[str] | None, benchmark: Benchmark, wher
             f"{where} does not say in which order its {len(benchmark.labels)} outputs are, and a wrong guess gives a "
             f"plausible wrong score; declare it: --labels {choices}|FILE (FILE: one class name per line)"
         )
-    names, how = _names(declared, dataset, where)
+    names, how = _names(declared, dataset, benchmark.labels, where)
     try:
         index = {_known_name(name, dataset): i for i, name in enumerate(names)}
     except DatasetError as error:
@@ -181,11 +207,13 @@ def label_order(declared: str | Sequence[str] | None, benchmark: Benchmark, wher
     return tuple(index[name] for name in benchmark.labels), how
 
 
-def _names(declared: str | Sequence[str], dataset: Dataset, where: str) -> tuple[Sequence[str], str]:
+def _names(
+    declared: str | Sequence[str], dataset: Dataset, among: Sequence[str], where: str
+) -> tuple[Sequence[str], str]:
     if not isinstance(declared, str):
         return declared, "by name"
     if declared in dataset.label_orders:
-        return dataset.label_order(declared), declared
+        return [name for name in dataset.label_order(declared) if name in among], declared
     known = ", ".join(dataset.label_orders)
     raise ModelError(f"{where}: labels {declared!r} is not a published order ({known})")
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lensbench.sources.http import Retry
 
 __all__ = [
+    "ARCHIVE",
     "LocalFile",
     "Progress",
     "RemoteFile",
@@ -32,9 +33,12 @@ __all__ = [
     "fetch",
     "find_local",
     "is_offline",
+    "list_record",
     "size_text",
 ]
 
+ARCHIVE = "archive"
+"""The role of the files that hold the samples; those of other roles hold lists, and a build can do without."""
 ZENODO = "https://zenodo.org"
 TRUE = frozenset({"1", "on", "yes", "true"})  # huggingface_hub's own list, for its variable and ours
 
@@ -62,6 +66,21 @@ def describe(file: RemoteFile, *, progress: Progress | None = None, retry: Retry
 
     _refuse_offline(file)
     return http.record_file(base_url(), file, retry or http.Retry(), progress or _quiet())
+
+
+def list_record(record: str, *, progress: Progress | None = None, retry: Retry | None = None) -> list[RemoteFile]:
+    """The files of a record that the registry could not name yet, with the sizes and md5 that the record states.
+
+    Every one has the role ``archive``. `SourceError` when offline.
+    """
+    from lensbench.sources import http
+
+    if is_offline():
+        raise SourceError(f"offline (HF_HUB_OFFLINE or LENSBENCH_OFFLINE is set): cannot list record {record}")
+    found = http.record_files(base_url(), record, retry or http.Retry(), progress or _quiet())
+    return [
+        RemoteFile(record, name, ARCHIVE, info.size, None, info.md5, None) for name, info in sorted(found.items())
+    ]
 
 
 def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None, retry: Retry | None = None) -> LocalFile:

@@ -215,7 +215,19 @@ def retry_after(value: str | None) -> float | None:
 
 def record_file(base: str, file: RemoteFile, retry: Retry, progress: Progress) -> RemoteInfo:
     """What the record says of `file`; must agree with what is pinned."""
-    url = f"{base}/api/records/{quote(file.record, safe='')}"
+    files = record_files(base, file.record, retry, progress)
+    if file.name not in files:
+        printable = [name for name in files if name.isprintable()][:50]
+        raise SourceError(f"record {file.record} has no file {file.name!r}{nearest(file.name, printable)}")
+    info = files[file.name]
+    agree(file, "size", file.size, info.size, "its record")
+    agree(file, "md5", file.md5, info.md5, "its record")
+    return info
+
+
+def record_files(base: str, record: str, retry: Retry, progress: Progress) -> dict[str, RemoteInfo]:
+    """All files of a record by name, as its API lists them."""
+    url = f"{base}/api/records/{quote(record, safe='')}"
 
     def ask() -> bytes:
         with request(url, {"Accept": "application/json"}, retry.timeout) as answer, reading(url):
@@ -227,25 +239,22 @@ def record_file(base: str, file: RemoteFile, retry: Retry, progress: Progress) -
             return body
 
     try:
-        record = json.loads(persist(ask, retry, progress))
-        found = str(int(record.get("id", file.record)))
-        files = {entry["key"]: entry for entry in record["files"]}
+        answered = json.loads(persist(ask, retry, progress))
+        found = str(int(answered.get("id", record)))
+        entries = {str(entry["key"]): entry for entry in answered["files"]}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnavailableError(f"{url}: the answer is not a record as Zenodo describes one") from error
-    if found != file.record:
-        raise SourceError(f"{url}: answers with record {found}: {file.record} is a concept id, pin {found}")
-    if file.name not in files:
-        printable = [str(name) for name in files if str(name).isprintable()][:50]
-        raise SourceError(f"record {file.record} has no file {file.name!r}{nearest(file.name, printable)}")
-    entry = files[file.name]
+    if found != record:
+        raise SourceError(f"{url}: answers with record {found}: {record} is a concept id, pin {found}")
+    return {name: _info(entry, name, url) for name, entry in entries.items()}
+
+
+def _info(entry: dict[str, object], name: str, url: str) -> RemoteInfo:
     stated = re.fullmatch(r"md5:([0-9a-fA-F]{32})", str(entry.get("checksum")))
     size = entry.get("size")
     if not isinstance(size, int) or size < 0:
-        raise UnavailableError(f"{url}: states no size for {file.name}")
-    info = RemoteInfo(size, stated and stated[1].lower())
-    agree(file, "size", file.size, info.size, "its record")
-    agree(file, "md5", file.md5, info.md5, "its record")
-    return info
+        raise UnavailableError(f"{url}: states no size for {name}")
+    return RemoteInfo(size, stated and stated[1].lower())
 
 
 def agree(file: RemoteFile, what: str, expected: int | str | None, stated: int | str | None, by: str) -> None:

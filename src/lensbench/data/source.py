@@ -1,41 +1,23 @@
-"""What lies in a source: images by id, the publisher's lists and its tables, whatever they are packed in.
-
-A source is the publisher's archives, or a folder into which somebody has unpacked them. Class folders, lists
-and tables are found by what they are, not by where they should be: publishers rename their root folders
-between versions.
-"""
+"""A source of bytes, whatever it is packed in: the publisher's archives, or a folder somebody unpacked them into."""
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import secrets
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
 from lensbench.archives import Archive, open_archive
 from lensbench.digest import sha256_of
-from lensbench.errors import ArchiveError, DatasetError
-from lensbench.lists import UUID, parse_classes
+from lensbench.errors import ArchiveError
 
-IMAGES = (".jpg", ".jpeg")
 TEXTS = (".txt", ".csv", ".tsv", ".tab", "")
+ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz")
 DEPTH = 3
-"""How far below the given folder the folder that holds the class folders may lie."""
-LIST_NAMES = {"train": "train.txt", "validation": "val.txt", "test": "test.txt"}
-
-
-class Image(NamedTuple):
-    """Where one image lies: container of its source, by index; member name; the class folder it is in."""
-
-    container: int
-    name: str
-    label: str
+"""How far below the given folder the folder that holds the publisher's may lie."""
 
 
 @dataclass(frozen=True)
@@ -105,11 +87,11 @@ class Source:
                 found.append(Text(f"{archive.label}!{name}", folder, path.name, data))
         return found
 
-    def images(self) -> Iterator[tuple[int, str]]:
-        """(container, name) of every JPEG, but for the shadow files that macOS leaves in archives."""
+    def files(self) -> Iterator[tuple[int, str]]:
+        """(container, name) of every file, but for the shadow files that macOS leaves in archives."""
         for number, archive in enumerate(self.containers):
             for member in archive.members():
-                if member.name.lower().endswith(IMAGES) and not _is_shadow(member.name):
+                if not _is_shadow(member.name):
                     yield number, member.name
 
 
@@ -141,9 +123,14 @@ def _loose_text(path: Path, base: Path | None) -> Text:
 # -- an unpacked folder --------------------------------------------------------------------------------------
 
 
-def unpacked(folder: Path, labels: Sequence[str]) -> Spec:
-    """The publisher's layout, or a part of it, as it lies in `folder`, at most `DEPTH` levels down."""
-    known = frozenset(labels)
+def unpacked(folder: Path, names: Sequence[str]) -> Spec:
+    """The publisher's layout, or a part of it, as it lies in `folder`, at most `DEPTH` levels down.
+
+    `names`: folders of the publisher's by which it is told, class folders for one.
+    """
+    known = frozenset(names)
+    if folder.name in known:  # the user named one of them itself
+        return Spec((), (folder,), (), folder)
     roots: list[Path] = []
     loose: list[Path] = []
     archives: list[Path] = []
@@ -180,84 +167,3 @@ def folder_identity(spec: Spec) -> str:
         paths.extend(Path(top, name) for top, _, files in os.walk(root) for name in files)
     rows = [(path.relative_to(base).as_posix(), path.stat()) for path in paths]
     return sha256_of(sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in rows))
-
-
-# -- images, lists and tables --------------------------------------------------------------------------------
-
-
-def index_images(source: Source, labels: Sequence[str]) -> tuple[dict[str, Image], int]:
-    """Every image in a class folder by its id, and the number of images that lie elsewhere or have no id.
-
-    Raises DatasetError, naming both, where two images have one id.
-    """
-    known = frozenset(labels)
-    found: dict[str, Image] = {}
-    strays = 0
-    for container, name in source.images():
-        folder, _, file = name.rpartition("/")
-        label = folder.rpartition("/")[2]
-        ids = UUID.findall(file)
-        if label not in known or len(ids) != 1:
-            strays += 1
-            continue
-        key = ids[0].upper()
-        if key in found:
-            first = source.where(*found[key][:2])
-            raise DatasetError(f"two images have the id {key}: {first} and {source.where(container, name)}")
-        found[key] = Image(container, name, label)
-    return found, strays
-
-
-def find_lists(texts: Sequence[Text], order: Sequence[str]) -> dict[str, Text]:
-    """The publisher's lists of one split scheme by split: those beside a `classes.txt` in that label order.
-
-    Raises DatasetError where two folders hold different lists of the same scheme.
-    """
-    homes = [t.folder for t in texts if t.name == "classes.txt" and parse_classes(t.text) == tuple(order)]
-    found: dict[str, Text] = {}
-    for split, name in LIST_NAMES.items():
-        for text in texts:
-            if text.name == name and text.folder in homes:
-                other = found.setdefault(split, text)
-                if other.data != text.data:
-                    raise DatasetError(f"{other.where} and {text.where} are different lists of one split; keep one")
-    return found
-
-
-@dataclass(frozen=True)
-class Table:
-    """A delimited text table with a header; `rows` reads it once, row by row."""
-
-    name: str
-    rows: Iterator[dict[str, str]]
-
-
-def find_table(texts: Sequence[Text], header: Sequence[str]) -> Table | None:
-    """The one table whose header names all of `header`; any file name, delimited by comma, semicolon or tab.
-
-    Raises DatasetError for two of them and, when it is read, for a row that cannot be parsed.
-    """
-    found: Text | None = None
-    dialect: Mapping[str, Any] = {}
-    for text in texts:
-        first = text.text.partition("\n")[0]
-        for delimiter in ",;\t":
-            names = {name.strip().strip('"') for name in first.split(delimiter)}
-            if names.issuperset(header):
-                if found is not None and found.data != text.data:
-                    raise DatasetError(f"{found.where} and {text.where} both look like the metadata table; keep one")
-                found, dialect = text, {"delimiter": delimiter}
-    if found is None:
-        return None
-    return Table(found.name, _rows(found, dialect))
-
-
-def _rows(text: Text, dialect: Mapping[str, Any]) -> Iterator[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(text.text, newline=""), strict=True, **dialect)
-    try:
-        for row in reader:
-            if None in row or None in row.values():
-                raise DatasetError(f"{text.where}, line {reader.line_num}: not as many fields as the header")
-            yield {name.strip(): value.strip() for name, value in row.items()}
-    except csv.Error as error:
-        raise DatasetError(f"{text.where}, after line {reader.line_num}: {error}") from error
