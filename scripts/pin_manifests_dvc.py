@@ -6,25 +6,12 @@ remote has every split, and `dvc status` names one that changed. A manifest that
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from lensbench.paths import write_text
 from lensbench.registry import dataset_names, get_dataset
 from lensbench.splits import read_manifest
-
-
-def pin(manifest: Path) -> str:
-    """The `.dvc` file of `manifest`; its md5 is quoted, because YAML would read one of digits alone as a number."""
-    data = manifest.read_bytes()
-    return f"""\
-outs:
-- md5: '{hashlib.md5(data).hexdigest()}'
-  size: {len(data)}
-  hash: md5
-  cache: false
-  path: {manifest.name}
-"""
+from lensbench.verify.pinned import dvc_file
 
 
 def pins(root: Path | None = None) -> dict[Path, str]:
@@ -35,7 +22,7 @@ def pins(root: Path | None = None) -> dict[Path, str]:
             for split in config.splits.values():
                 if split.manifest is not None:
                     read_manifest(dataset, config.name, split.name)
-                    texts[split.manifest] = pin(split.manifest)
+                    texts[split.manifest] = dvc_file(split.manifest)
     return texts
 
 

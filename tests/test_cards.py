@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import datasets
 import pytest
 from huggingface_hub import DatasetCard
@@ -24,11 +26,12 @@ def dataset(request: pytest.FixtureRequest) -> Dataset:
 
 @pytest.fixture
 def card(dataset: Dataset) -> DatasetCard:
-    return DatasetCard.load(dataset.folder / "README.md")
+    found: DatasetCard = DatasetCard.load(dataset.folder / "README.md")
+    return found
 
 
 def test_front_matter_is_what_the_hub_reads_and_agrees_with_the_registry(dataset: Dataset, card: DatasetCard) -> None:
-    data = card.data.to_dict()
+    data: dict[str, Any] = card.data.to_dict()  # type: ignore[no-untyped-call]
     assert data["license"].lower() == dataset.licence.lower()
     assert dataset.title.startswith(data["pretty_name"])
     assert set(data["task_categories"]) == {TASKS[config.task] for config in dataset.configs.values()}

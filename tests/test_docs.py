@@ -271,7 +271,7 @@ def test_the_scores_in_the_readme_are_what_the_command_prints(tmp_path: Path) ->
         assert found == pytest.approx(shown, abs=2e-3), line  # kernels of other CPUs round otherwise
 
 
-# -- the card of lifewatch_flowcam ----------------------------------------------------------------------------------------
+# -- the card of lifewatch_flowcam ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -326,7 +326,7 @@ def test_the_cost_of_a_wrong_label_order_stated_in_the_card_is_counted(dataset: 
     labels = read_manifest(dataset, "decrop2025", "test").labels
     for order, stated in (("equal400", "4.5 %"), ("alphabetical", "67.4 %")):
         read_as = dict(zip(right, dataset.label_order(order), strict=True))
-        share = sum(label == read_as[label] for label in labels) / len(labels)
+        share = sum(label == read_as[str(label)] for label in labels) / len(labels)
         assert f"{100 * share:.1f} %" == stated
         assert stated in body
 

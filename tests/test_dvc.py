@@ -22,7 +22,7 @@ from lensbench.data.store import prepare
 from lensbench.errors import DatasetError
 from lensbench.pipeline import compare, restate, steps, write_shards
 from lensbench.record import read_record, write_record
-from lensbench.registry import Absent, Dataset
+from lensbench.registry import Absent, Dataset, get_dataset
 from lensbench.splits import read_manifest
 from scripts.pin_manifests_dvc import pins
 from tests.conftest import ROOT
@@ -76,8 +76,8 @@ def test_every_module_is_a_dependency_or_decides_no_number() -> None:
         for entry in (ROOT / "src" / "lensbench").iterdir()
         if entry.suffix == ".py" or (entry / "__init__.py").is_file()
     }
-    modules = ("__init__", "__main__", "errors", "paths", "progress")
-    plain = {"cli", "sources"} | {f"{name}.py" for name in modules}
+    modules = ("__init__", "__main__", "errors", "overview", "paths", "progress")
+    plain = {"cli", "publish", "sources"} | {f"{name}.py" for name in modules}
     assert {dep for dep in named if dep.count("/") == 2} == there - {f"src/lensbench/{name}" for name in plain}
     assert all((ROOT / dep).exists() for dep in named)
 
@@ -141,6 +141,26 @@ def test_restated_splits_are_the_pinned_ones(small: Dataset, prepared: Prepared,
         assert found["rows_sha256"] == pinned.digest
         assert found["rows"] == len(pinned.ids) == sum(found["classes"].values())
     assert [fact.state for fact in compare(small, small.latest, "specimen", restated)] == ["ok"] * len(restated)
+
+
+def test_samples_of_several_images_without_labels_are_restated(tmp_path: Path) -> None:
+    dataset = get_dataset("aitslab_bioimaging1", ROOT / "registry")
+    prepared = prepare(dataset, None, "specimen")
+    write_shards(prepared, tmp_path / "built")
+    restated = restate(tmp_path / "built", dataset, "specimen")
+    assert {split: found["content_sha256"] for split, found in restated.items()} == prepared.digests
+    assert all(found["classes"] == {} for found in restated.values())
+    assert {fact.state for fact in compare(dataset, "1.0.0", "specimen", restated)} == {"ok"}
+    fewer = restated | {"test": restated["test"] | {"rows": 13, "rows_sha256": "0" * 64}}
+    with pytest.raises(DatasetError, match="13 rows, and the pinned manifest has 14"):
+        list(compare(dataset, "1.0.0", "specimen", fewer))
+    path = next((tmp_path / "built").glob("test-*"))
+    table = pq.ParquetFile(path).read()
+    masks = table["mask"].to_pylist()
+    masks[0] = masks[1]
+    pq.write_table(table.set_column(table.schema.get_field_index("mask"), table.schema.field("mask"), [masks]), path)
+    with pytest.raises(DatasetError, match="is not the one that was built"):
+        restate(tmp_path / "built", dataset, "specimen")
 
 
 def test_an_image_swapped_in_a_shard_is_refused(small: Dataset, shards: Path) -> None:

@@ -191,7 +191,7 @@ def test_perfect_predictions_score_one(tmp_path: Path) -> None:
 def test_display_names_are_names_too(tmp_path: Path) -> None:
     spec = get_benchmark(NAME)
     manifest, display = rows(spec), {c.name: c.display for c in benchmark_dataset(spec).classes}
-    path = labelled(tmp_path / "p.csv", manifest.ids, [display[name] for name in manifest.labels])
+    path = labelled(tmp_path / "p.csv", manifest.ids, [display[str(name)] for name in manifest.labels])
     assert evaluate_predictions(path, NAME).record.value("top1") == 1.0
 
 
@@ -219,7 +219,7 @@ def test_top_k_is_scored_as_far_as_it_goes(tmp_path: Path) -> None:
     with (tmp_path / "t.csv").open("w", newline="") as handle:
         out = csv.writer(handle)
         out.writerow(["id", "top1", "top2", "top3"])
-        for i, (key, label) in enumerate(zip(manifest.ids, manifest.labels, strict=True)):
+        for i, (key, label) in enumerate(zip(manifest.ids, map(str, manifest.labels), strict=True)):
             out.writerow(
                 [
                     key,

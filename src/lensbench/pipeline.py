@@ -7,11 +7,10 @@ Each reads files and writes files, so that DVC can tell what changed.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,9 @@ import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lensbench.data.loader import load_builder
 from lensbench.data.prepared import Prepared
+from lensbench.data.rehash import rehash
 from lensbench.data.store import prepare
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError, LensbenchError
@@ -29,8 +30,7 @@ from lensbench.registry import SPLITS, Dataset, get_dataset
 from lensbench.splits import Manifest, read_manifest
 from lensbench.verify import Checked, verify
 
-ROWS = 256
-"""Rows read at a time when restating: a few megabytes of images."""
+Row = tuple[str, str | None, str | None, str]
 
 
 def write_shards(prepared: Prepared, folder: Path) -> list[Path]:
@@ -65,36 +65,47 @@ def restate(folder: Path, dataset: Dataset, config: str) -> dict[str, Any]:
     """What the shards in `folder` hold: by split, the number of rows, two digests, and rows per class name.
 
     `rows_sha256` is a manifest's digest over (id, split, label), to compare with the pinned one; `content_sha256`
-    is over (id, split, label, group, sha256 of the published bytes), the bytes hashed again, and equals
-    `digests.data` of a record. Raises DatasetError for an image whose bytes are not those that were built.
+    is over (id, split, label, group, sha256 of the sample), every sample hashed again, and equals `digests.data` of
+    a record. Labels are null where the config has none. Raises DatasetError for a sample that is not as it was built.
     """
-    order = dataset.label_order(dataset.config(config).labels)
+    builder, chosen = load_builder(dataset.folder), dataset.config(config)
+    parts, order = builder.parts(chosen), dataset.label_order(chosen.labels)
     found = {}
     for split in SPLITS:
         files = sorted(folder.glob(f"{split}-*-of-*.parquet"))
-        rows = [row for path in files for row in _rows(path, order)]
+        rows = [row for path in files for row in _rows(path, order, parts, builder.STEP)]
         if not files:
             continue
         found[split] = {
             "rows": len(rows),
             "rows_sha256": Manifest.of(split, [(key, label, group) for key, label, group, _ in rows]).digest,
             "content_sha256": sha256_of([[key, split, *rest] for key, *rest in sorted(rows)]),
-            "classes": dict(sorted(Counter(label for _, label, _, _ in rows).items())),
+            "classes": dict(sorted(_classes(label for _, label, _, _ in rows).items())),
         }
     if not found:
         raise DatasetError(f"{folder}: holds no <split>-<i>-of-<n>.parquet; run the build step first")
     return found
 
 
-def _rows(path: Path, order: tuple[str, ...]) -> Iterator[tuple[str, str, str | None, str]]:
-    """(id, label name, group, sha256 of the image's bytes) of every row."""
-    columns = ["id", "label", "group", "sha256", "image.bytes"]
-    for batch in pq.ParquetFile(path).iter_batches(ROWS, columns=columns):
-        for row in batch.to_pylist():
-            found = hashlib.sha256(row["image"]["bytes"]).hexdigest()
-            if found != row["sha256"]:
-                raise DatasetError(f"{path}: the image of {row['id']} is not the one that was built")
-            yield row["id"], order[row["label"]], row["group"], found
+def _rows(path: Path, order: tuple[str, ...], parts: Mapping[str, str], step: int) -> Iterator[Row]:
+    """(id, label name, group, sha256 of the sample) of every row, `step` rows at a time."""
+    file = pq.ParquetFile(path)
+    labelled = "label" in file.schema_arrow.names
+    columns = ["id", "group", "sha256", *parts, *(["label"] if labelled else [])]
+    for batch in file.iter_batches(step, columns=columns):
+        labels = [order[i] for i in batch.column("label").to_pylist()] if labelled else [None] * batch.num_rows
+        stated, groups = (batch.column(name).to_pylist() for name in ("sha256", "group"))
+        for (key, found), label, group, digest in zip(
+            rehash(batch, parts, path.name), labels, groups, stated, strict=True
+        ):
+            if found != digest:
+                raise DatasetError(f"{path}: the image of {key} is not the one that was built")
+            yield key, label, group, found
+
+
+def _classes(labels: Iterable[str | None]) -> Counter[str]:
+    """Rows per class, of those that have one."""
+    return Counter(label for label in labels if label is not None)
 
 
 def compare(dataset: Dataset, version: str, config: str, restated: Mapping[str, Any]) -> Iterator[Checked]:
@@ -126,15 +137,17 @@ def compare(dataset: Dataset, version: str, config: str, restated: Mapping[str, 
 
 def _more(built: Mapping[str, Any], pinned: Manifest) -> bool:
     """Whether any class has more rows than its manifest."""
-    return bool(Counter(built["classes"]) - Counter(pinned.labels))
+    return bool(Counter(built["classes"]) - _classes(pinned.labels))
 
 
 def _difference(built: Mapping[str, Any], pinned: Manifest) -> str:
-    ours, theirs = Counter(built["classes"]), Counter(pinned.labels)
-    for label in sorted(ours | theirs, key=str):
+    ours, theirs = Counter(built["classes"]), _classes(pinned.labels)
+    for label in sorted(ours | theirs):
         if ours[label] != theirs[label]:
             return f"{ours[label]} rows of {label}, and the pinned manifest has {theirs[label]}; build it again"
-    return "its ids are not those of the pinned manifest, though every class has as many rows; build it again"
+    if built["rows"] != len(pinned.ids):
+        return f"{built['rows']:,} rows, and the pinned manifest has {len(pinned.ids):,}; build it again"
+    return "its ids are not those of the pinned manifest, though it has as many rows; build it again"
 
 
 # -- the command ---------------------------------------------------------------------------------------------

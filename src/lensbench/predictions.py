@@ -172,7 +172,8 @@ def _answers(
     order: Sequence[str] | None,
 ) -> Answers:
     columns = [name for name in table.column_names if name not in ("id", "view")]
-    known = {label.display: label.name for label in dataset.classes} | {name: name for name in labels}
+    display = {label.name: label.display for label in dataset.classes}
+    known = {display[name]: name for name in labels} | {name: name for name in labels}
     tops = sorted((int(m[1]), name) for name in columns if (m := TOP.match(name)))
     if "scores" in columns:
         return _listed(table, ids, path, labels, order)

@@ -2,21 +2,83 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import click
 
-from lensbench.cli.options import registry_option
+from lensbench.cli.options import asker, registry_option
 
 
 @click.command("verify")
 @click.argument("dataset")
+@click.option("--deep", is_flag=True, help="Go through the data, too: source, rows and content, row by row.")
+@click.option("--source", type=click.Path(path_type=Path), help="The archives, or an unpacked copy (with --deep).")
+@click.option("--config", help="Which config to go through (default: the dataset's own; with --deep).")
+@click.option("--version", "revision", help="Which version (default: the newest; with --deep).")
+@click.option("--partial", is_flag=True, help="Take a source that holds only part of the rows (with --deep).")
+@click.option("--yes", is_flag=True, help="Download without asking.")
 @registry_option
-def command(dataset: str) -> None:
-    """Check a dataset's pinned manifests and specimen archive against their digests.
+@click.pass_context
+def command(
+    context: click.Context,
+    dataset: str,
+    deep: bool,
+    source: Path | None,
+    config: str | None,
+    revision: str | None,
+    partial: bool,
+    yes: bool,
+) -> None:
+    """Check a dataset, by name or by its folder, with the suite that every dataset passes.
 
-    What is not pinned yet is printed as unknown: it is never counted as passed.
+    What is not pinned yet is printed as unknown: it is never counted as passed. Ends with 2 if anything failed.
+
+    \b
+    bench verify lifewatch_flowcam
+    bench verify my_registry/my_dataset
+    bench verify aitslab_bioimaging1 --deep --source DIR
     """
+    from lensbench.errors import printable
+    from lensbench.progress import default_progress
     from lensbench.registry import get_dataset
-    from lensbench.verify import verify
+    from lensbench.verify import FAILED, Checked, check_dataset, check_source, summary
 
-    for line in verify(get_dataset(dataset)):
-        click.echo(f"{line.state:<8} {line.what}: {line.text}")
+    if not deep and (source or config or revision or partial):
+        raise click.UsageError("--source, --config, --version and --partial say what --deep goes through: add --deep")
+    folder, facts = _folder(dataset), list[Checked]()
+
+    def show() -> None:
+        click.echo(printable(f"{facts[-1].state:<8} {facts[-1].what}: {facts[-1].text}"))
+
+    for fact in check_dataset(folder):
+        facts.append(fact)
+        show()
+    if deep:
+        progress = default_progress("images")
+        entry = get_dataset(folder.name, folder.parent)
+        for fact in check_source(
+            entry, revision, config, source=source, partial=partial, progress=progress, confirm=asker(yes)
+        ):
+            facts.append(fact)
+            show()
+    click.echo(summary(facts))
+    context.exit(2 if any(fact.state == FAILED for fact in facts) else 0)
+
+
+def _folder(dataset: str) -> Path:
+    """The dataset's folder: of a name in the registry in use, or the folder itself, whose registry is then in use."""
+    from lensbench.errors import DatasetError
+    from lensbench.registry import dataset_names, registry_root
+
+    if dataset in dataset_names():
+        return registry_root() / dataset
+    folder = Path(dataset).resolve()
+    if not (folder / "dataset.toml").is_file():
+        if folder.is_dir():
+            raise DatasetError(f"{dataset}: no dataset folder, it holds no dataset.toml")
+        from lensbench.registry import get_dataset
+
+        get_dataset(dataset)  # raises with the nearest name
+    os.environ["LENSBENCH_REGISTRY"] = str(folder.parent)
+    return folder

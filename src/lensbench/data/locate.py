@@ -150,7 +150,10 @@ def locate(
         return _specimen(dataset, version, config, None)
     files = needed(version, config)
     if not is_offline():
-        _ask_names(files, progress)
+        try:
+            _ask_names(files, progress)
+        except SourceError as error:
+            raise SourceError(f"{error}; without the network: {_ways(dataset, files)}") from error
     files = _named(files) or files
     found = find_local(files, downloads()) if downloads().is_dir() else {}
     wanted = [file for file in files if file.name not in found]

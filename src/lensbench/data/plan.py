@@ -9,7 +9,7 @@ elimination.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -67,6 +67,8 @@ def make_plan(request: Request, index: Index, failed: str = "") -> Plan:
     """
     if request.own_lists:
         _refuse_published(request, index)
+    if request.config.rule is not None:  # the publisher's own splits are another config's
+        index = replace(index, rows=index.rows.select([c for c in index.rows.column_names if c != "split"]), lists={})
     rows = _manifests(request, index, failed)
     places = {name: _places(name, m, index) for name, m in rows.manifests.items()}
     coverage = {name: _cover(request, name, m, places[name]) for name, m in rows.manifests.items()}
@@ -95,7 +97,7 @@ def make_plan(request: Request, index: Index, failed: str = "") -> Plan:
 
 
 def _manifests(request: Request, index: Index, failed: str) -> _Rows:
-    """A pinned manifest, else the publisher's list, else his folder, else the rule; else the split is unavailable."""
+    """A pinned manifest, else the config's rule if it has one, else the publisher's list, or folder."""
     rows = _Rows()
     drawn = _drawn(request, index)
     for name, entry in request.config.splits.items():

@@ -143,9 +143,11 @@ def _layout(tensor: Tensor, card: Card, benchmark: Benchmark, where: str) -> tup
     shape = tensor.shape or (None, None, None, None)
     fits = []
     usual = 1 if size.mosaic else 3
+    # Where sides are free, only a stated number of channels tells one layout from the other.
+    stated = size.height is None and any(shape[1:])
     for layout, (c, h, w) in (("NCHW", (1, 2, 3)), ("NHWC", (3, 1, 2))):
         sides = size.height is None or (shape[h] in (None, size.height) and shape[w] in (None, size.width))
-        if sides and shape[c] in (None, 1, usual) and card.layout in (None, layout):
+        if sides and shape[c] in ((1, usual) if stated else (None, 1, usual)) and card.layout in (None, layout):
             fits.append((layout, shape[c] or usual, shape[c] is None))
     if not fits:
         height, width = size.height or "H", size.width or "W"

@@ -152,8 +152,13 @@ class Dataset:
 
     @property
     def latest(self) -> str:
-        """The newest version that is neither blocked nor superseded."""
-        return next(name for name in reversed(list(self.versions)) if not self._retired(name))
+        """The newest version that is neither blocked nor superseded; DatasetError where none is left."""
+        found = next((name for name in reversed(list(self.versions)) if not self._retired(name)), None)
+        if found is None:
+            retired = {v.name: v.blocked or f"superseded by {v.superseded_by}" for v in self.versions.values()}
+            why = "; ".join(f"{version}: {reason}" for version, reason in retired.items())
+            raise DatasetError(f"{self.name} has no version to use by default ({why}); name one that is not blocked")
+        return found
 
     def _retired(self, name: str) -> bool:
         version = self.versions[name]
