@@ -18,8 +18,12 @@ COMMANDS = {
     "leaderboard": "Build a benchmark's board (Markdown, CSV, one HTML page) from records and runs.",
     "refresh": "Evaluate the submissions that are not scored yet and rebuild the boards.",
     "demo": "Evaluate the baselines on the specimen and build its board.",
+    "list": "List the datasets: versions, examples, tracks, licence, size, on disk or not.",
+    "show": "Show a dataset: splits, classes, groups, known leaks, how to get and cite it.",
+    "fetch": "Fetch, verify and prepare a dataset before this machine goes offline.",
     "specimen": "Write a synthetic copy of a dataset, of any size, in its publisher's layout.",
-    "verify": "Check a dataset's pinned manifests and specimen against their digests.",
+    "verify": "Check a dataset folder with the suite that every dataset passes; --deep goes through its data.",
+    "publish": "Write a dataset version as Parquet shards with a card, or push it to the Hub.",
 }
 
 

@@ -11,33 +11,43 @@ from lensbench.cli.options import registry_option
 
 @click.command("specimen")
 @click.argument("dataset")
-@click.option("--size", type=click.IntRange(min=1), required=True, help="Number of images.")
+@click.option("--size", type=click.IntRange(min=1), required=True, help="Number of samples: images, frames or tiles.")
 @click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
-@click.option("--test-size", type=click.IntRange(min=1), help="How many of them are in test (default: its share).")
+@click.option(
+    "--test-size", type=click.IntRange(min=1), help="How many are in test, where the dataset lets one choose."
+)
 @click.option("--layout", help="Which version's archive layout (default: the newest).")
 @click.option("--to", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write to.")
 @registry_option
 def command(dataset: str, size: int, seed: int, test_size: int | None, layout: str | None, to: Path) -> None:
     """Write a synthetic copy of a dataset, of any size, in its publisher's archive layout.
 
-    It is loaded like the real archive, under the config `specimen`, and has a board of its own:
+    It is loaded like the real archive, under a synthetic config (`specimen`, or CONFIG-specimen where a dataset has
+    several), and has a board of its own. The same size and seed give the same images.
 
     \b
     bench specimen lifewatch_flowcam --size 20000 --seed 7 --to big
     bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen --labels decrop2025 --source big
+    bench specimen raw_drone --size 600 --to tiles
     """
+    import inspect
+
     from lensbench.data.loader import load_specimen
-    from lensbench.errors import DatasetError
+    from lensbench.errors import DatasetError, printable
     from lensbench.registry import get_dataset
 
     entry = get_dataset(dataset)
     version = entry.version(layout).name
+    make = load_specimen(entry.folder)
+    taken = inspect.signature(make).parameters
+    if test_size is not None and "test_size" not in taken:
+        raise DatasetError(f"{dataset} takes no --test-size: who is in test is decided by its splits' own rule")
     options = {} if test_size is None else {"test_size": test_size}
     try:
-        paths = load_specimen(entry.folder)(to, size=size, seed=seed, layout=version, **options)
+        paths = make(to, size=size, seed=seed, layout=version, **options)
     except ValueError as error:
         raise DatasetError(f"{dataset}: {error}") from error
     except ImportError as error:
-        raise DatasetError(f'writing 7z needs py7zr: pip install "lensbench[formats]" ({error})') from error
+        raise DatasetError(f'writing this needs an extra: pip install "lensbench[formats]" ({error})') from error
     for path in paths:
-        click.echo(path)
+        click.echo(printable(str(path)))
