@@ -626,7 +626,7 @@ def test_another_specimen_brings_its_own_splits(small: SmallRegistry, tmp_path: 
 
 
 def test_published_images_are_never_scored_as_a_specimen(small: SmallRegistry, source: Path) -> None:
-    with pytest.raises(DatasetError, match="holds published images"):
+    with pytest.raises(DatasetError, match="holds published samples"):
         prepare(small.dataset, None, "specimen", source=source)
 
 

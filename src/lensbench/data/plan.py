@@ -19,7 +19,7 @@ from lensbench.data.index import Index
 from lensbench.data.pins import check_pins
 from lensbench.data.request import Request
 from lensbench.errors import DatasetError
-from lensbench.registry import Split
+from lensbench.registry import Config, Split
 from lensbench.splits import Manifest, awaited, read_manifest
 
 
@@ -247,17 +247,23 @@ def _refuse_incomplete(request: Request, coverage: Mapping[str, Coverage], rows:
 
 
 def _refuse_published(request: Request, index: Index) -> None:
-    """A specimen is synthetic: an archive that holds published samples must not be scored as one."""
-    here = set(index.rows["id"].to_pylist())
+    """A specimen is synthetic: an archive that holds published samples must not be scored as one.
+
+    Told by ids, so only where they tell: numbers such as 00_00000 are those of the pinned specimen as well.
+    """
+    here, pinned = set(index.rows["id"].to_pylist()), _pinned_ids(request, request.config)
     for config in request.dataset.configs.values():
-        for name, split in config.splits.items():
-            if split.manifest is not None and not config.synthetic:
-                real = [i for i in read_manifest(request.dataset, config.name, name).ids if i in here]
-                if real:
-                    raise DatasetError(
-                        f"the source given for {request.title} holds published images (id {real[0]}, for "
-                        f"one): leave the source out for the specimen, or use config {config.name!r}"
-                    )
+        published = frozenset() if config.synthetic else _pinned_ids(request, config)
+        if not published & pinned and (real := sorted(published & here)):
+            raise DatasetError(
+                f"the source given for {request.title} holds published samples (id {real[0]}, for one): leave the "
+                f"source out for the specimen, or use config {config.name!r}"
+            )
+
+
+def _pinned_ids(request: Request, config: Config) -> frozenset[str]:
+    splits = [name for name, split in config.splits.items() if split.manifest is not None]
+    return frozenset(key for name in splits for key in read_manifest(request.dataset, config.name, name).ids)
 
 
 def _unlisted(index: Index, manifests: Mapping[str, Manifest]) -> int:
