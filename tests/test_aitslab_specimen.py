@@ -195,7 +195,7 @@ def test_published_names_are_no_specimen(tmp_path: Path) -> None:
     dataset = get_dataset(NAME, ROOT / "registry")
     real = [(key, split) for split in SPLITS for key in read_manifest(dataset, "official", split).ids[:1]]
     specimen.make(tmp_path, names=real, side=40)
-    with pytest.raises(DatasetError, match="holds published images"):
+    with pytest.raises(DatasetError, match="holds published samples"):
         prepare(dataset, config="specimen", source=tmp_path)
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensbench import __version__
-from lensbench.benchmark import Benchmark, benchmark_dataset, benchmark_names, get_benchmark
-from lensbench.digest import UNKNOWN, sha256_file, sha256_of
-from lensbench.errors import BenchmarkError, DatasetError, ModelError
+from lensbench.benchmark import Benchmark, benchmark_dataset, get_benchmark
+from lensbench.digest import sha256_file, sha256_of
+from lensbench.errors import DatasetError, ModelError
 from lensbench.models.card import Card, read_card
 from lensbench.record import Record, write_record
 
@@ -71,11 +71,12 @@ def evaluate(
         LensbenchError: one line saying what is wrong and how to mend it; nothing half-written is left.
     """
     from lensbench.models.contract import labels_given
+    from lensbench.models.fit import chosen, scorable
     from lensbench.models.onnx import read_onnx
 
     started = time.perf_counter()
     onnx = read_onnx(Path(model))
-    spec = scorable(_benchmark(onnx, benchmark, config))
+    spec = scorable(chosen(onnx, benchmark, config))
     if labels is not None:
         onnx = replace(onnx, card=replace(onnx.card, labels=labels_given(labels, spec)))
     return _evaluate_onnx(onnx, spec, source, partial, out, progress, confirm, started)
@@ -167,6 +168,7 @@ def evaluate_predictions(
     say whose they are. Raises LensbenchError in one line.
     """
     from lensbench.models.contract import label_order, labels_given
+    from lensbench.models.fit import scorable
     from lensbench.predictions import read_predictions
     from lensbench.result import About, make_result
     from lensbench.shards import locked
@@ -206,45 +208,6 @@ def evaluate_predictions(
         raise ModelError(f"{folder} holds the run of a model; give --out another folder")
     with locked(folder):
         return _finish(result, folder / "record.json", {"rest": time.perf_counter() - started}, None)
-
-
-def scorable(spec: Benchmark) -> Benchmark:
-    """`spec`, if it can be scored: raises LensbenchError for one whose ids or metrics are not there yet."""
-    from lensbench.splits import read_manifest
-
-    if spec.manifest == UNKNOWN:
-        read_manifest(benchmark_dataset(spec), spec.config, spec.split)  # says which file is missing
-    if spec.task != "classification":
-        raise BenchmarkError(
-            f"{spec.name} is a {spec.task} benchmark: this version validates it, and cannot score it yet"
-        )
-    return spec
-
-
-def fitting(onnx: OnnxModel, config: str | None) -> list[Benchmark]:
-    """The benchmarks whose input and number of classes the model's graph fits."""
-    from lensbench.models.contract import output_sizes
-
-    sizes = output_sizes(onnx.graph)
-    found = []
-    for name in benchmark_names():
-        spec = get_benchmark(name, config if name == onnx.card.benchmark or onnx.card.benchmark is None else None)
-        if spec.task == "classification" and (len(spec.labels) in sizes or None in sizes):
-            found.append(spec)
-    return found
-
-
-def _benchmark(onnx: OnnxModel, benchmark: str | Benchmark | None, config: str | None) -> Benchmark:
-    if isinstance(benchmark, Benchmark):
-        return benchmark
-    if benchmark or onnx.card.benchmark:
-        return get_benchmark(str(benchmark or onnx.card.benchmark), config or onnx.card.config)
-    fits = fitting(onnx, config)
-    if len(fits) == 1:
-        return fits[0]
-    names = [spec.name for spec in fits] or benchmark_names()
-    what = "fits more than one benchmark" if fits else "fits no benchmark by its number of outputs"
-    raise BenchmarkError(f"{onnx.file} {what}; name one: " + " or ".join(f"--benchmark {name}" for name in names))
 
 
 def _rows(spec: Benchmark, data: Prepared) -> tuple[Benchmark, Manifest]:
