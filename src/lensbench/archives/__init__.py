@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lensbench.archives.base import Archive, Context, Limits, Member, Window, safe_name
-from lensbench.archives.formats import FolderArchive, SevenZipArchive, TarArchive
+from lensbench.archives.base import Archive, Context, Limits, Window, safe_name
+from lensbench.archives.formats import FolderArchive, SevenZipArchive
+from lensbench.archives.names import Member, Names
+from lensbench.archives.tar import TarArchive
 from lensbench.archives.zip import ZipArchive
 from lensbench.errors import ArchiveError
 from lensbench.paths import home
 
-__all__ = ["Archive", "Limits", "Member", "open_archive", "safe_name"]
+__all__ = ["Archive", "Limits", "Member", "Names", "open_archive", "safe_name"]
 
 TAR = {b"\x1f\x8b": "gz", b"BZh": "bz2", b"\xfd7zXZ\x00": "xz"}
 

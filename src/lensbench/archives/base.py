@@ -13,11 +13,15 @@ import re
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.archives.names import Listing, Member, Names
 from lensbench.errors import ArchiveError
 from lensbench.progress import megabytes
 
@@ -42,14 +46,6 @@ class Limits:
     ratio_from: int = 1 << 20
     members: int = 5_000_000
     directory: int = 256 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One regular file in an archive: its POSIX path inside, normalised, and its size in bytes."""
-
-    name: str
-    size: int
 
 
 @dataclass(frozen=True)
@@ -87,34 +83,33 @@ def safe_name(raw: str, label: str) -> str:
     if plain and "//" not in name and "/." not in name and "\0" not in name:
         return name  # nearly all of hundreds of thousands
     parts = [part for part in name.split("/") if part not in ("", ".")]
-    escapes = name.startswith("/") or re.match("[A-Za-z]:", name) or ".." in parts or "\0" in name
+    inside = "/".join(parts)
+    escapes = name.startswith("/") or re.match("[A-Za-z]:", inside) or ".." in parts or "\0" in name
     if escapes or not parts:
         raise ArchiveError(f"{label}: member name {raw!r} leaves the archive's folder; refused")
-    return "/".join(parts)
+    return inside
 
 
 class Tally:
-    """Counts an archive's members as they are listed; refuses what breaks a limit or comes twice."""
+    """Counts an archive's members as they are listed; refuses what breaks a limit."""
 
     def __init__(self, context: Context) -> None:
         self._label = context.label
         self._limits = context.limits
-        self._seen: set[str] = set()
+        self.members = 0
         self.total = 0
 
     def add(self, raw: str, size: int, compressed: int | None) -> str:
         """Admit a regular file of `size` declared bytes; returns its normalised name."""
         name = safe_name(raw, self._label)
-        if name in self._seen:
-            raise ArchiveError(f"{self._label}: member {name!r} is there twice; refused")
-        self._seen.add(name)
+        self.members += 1
         self.total += size
         limits = self._limits
         if size < 0 or size > limits.member:
             self._refuse(f"member {name!r} declares {size} bytes, limit {limits.member}")
         if self.total > limits.total:
             self._refuse(f"the members up to {name!r} unpack to {self.total} bytes, limit {limits.total}")
-        if len(self._seen) > limits.members:
+        if self.members > limits.members:
             self._refuse(f"more than {limits.members} members")
         if compressed is not None and size > limits.ratio_from and size > limits.ratio * compressed:
             self._refuse(f"member {name!r} unpacks {compressed} bytes to {size}, limit 1:{limits.ratio}")
@@ -252,8 +247,16 @@ class Archive(ABC):
         """All regular files, in the order of the archive's own directory."""
 
     @abstractmethod
+    def names(self) -> Names:
+        """The names of `members`, numbered in their order; their `column` is an Arrow array."""
+
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of one member, whole and checked."""
+
+    @abstractmethod
+    def read_number(self, number: int) -> bytes:
+        """The bytes of the member with that number in `names`; IndexError for one that is not there."""
 
     @abstractmethod
     def _walk(self, wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
@@ -308,47 +311,52 @@ class Archive(ABC):
     def _unknown(self, name: str) -> ArchiveError:
         return ArchiveError(f"{self.label}: no member {name!r}")
 
+    def _truncated(self, name: str) -> ArchiveError:
+        return ArchiveError(f"{self.label}: member {name!r} is truncated")
 
-Entry = TypeVar("Entry")
 
-
-class IndexedArchive(Archive, Generic[Entry]):
-    """An archive with a directory of its own: an index from names to where the bytes are."""
+class IndexedArchive(Archive):
+    """An archive with a directory of its own: by member number, a name, a size, and where the bytes are."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._index: Mapping[str, Entry] = {}
+        self._names = Names.of((), context.label)
+        self._sizes: NDArray[np.int64] = np.empty(0, np.int64)
 
     @abstractmethod
-    def _fetch(self, name: str, entry: Entry) -> bytes:
+    def _fetch(self, number: int) -> bytes:
         """The checked bytes of one member."""
 
-    @abstractmethod
-    def _size(self, entry: Entry) -> int:
-        """The declared size."""
-
-    def _entry(self, name: str) -> Entry:
-        try:
-            return self._index[name]
-        except KeyError:
-            raise self._unknown(name) from None
+    def _number(self, name: str) -> int:
+        number = self._names.find(name)
+        if number is None:
+            raise self._unknown(name)
+        return number
 
     def members(self) -> Sequence[Member]:
         """All regular files, in the order of the archive's own directory."""
-        return [Member(name, self._size(entry)) for name, entry in self._index.items()]
+        return Listing(self._names, self._sizes)
+
+    def names(self) -> Names:
+        """Their names."""
+        return self._names
 
     def read(self, name: str) -> bytes:
         """The bytes of one member, whole and checked."""
-        return self._fetch(name, self._entry(name))
+        return self._fetch(self._number(name))
+
+    def read_number(self, number: int) -> bytes:
+        """The bytes of one member, whole and checked."""
+        if not 0 <= number < len(self._names):
+            raise IndexError(number)
+        return self._fetch(number)
 
     def _walk(self, wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
-        missing = set(wanted or ()).difference(self._index)
-        if missing:
-            raise self._unknown(min(missing))
-        return (
-            (name, self._fetch(name, entry)) for name, entry in self._index.items() if wanted is None or name in wanted
-        )
+        if wanted is None:
+            return ((name, self._fetch(number)) for number, name in enumerate(self._names))
+        numbers = sorted(self._number(name) for name in sorted(wanted))  # the first unknown name is the one named
+        return ((self._names[number], self._fetch(number)) for number in numbers)
 
     def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
-        entry = self._entry(name)
-        return self._size(entry), iter([self._fetch(name, entry)])
+        number = self._number(name)
+        return int(self._sizes[number]), iter([self._fetch(number)])

@@ -1,84 +1,64 @@
-"""The other formats: tar (plain or compressed), 7z, and a folder that somebody has unpacked already."""
+"""7z, and a folder that somebody has unpacked already."""
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import io
-import lzma
 import os
 import stat
-import struct
-import tarfile
-import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from array import array
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from lensbench.archives.base import (
-    CHUNK,
-    Archive,
     Context,
     IndexedArchive,
-    Limits,
-    Member,
-    Order,
     Scratch,
     Tally,
     Window,
     safe_name,
 )
+from lensbench.archives.names import Names
 from lensbench.errors import ArchiveError
 from lensbench.progress import megabytes
 
-BLOCK = 512
-HEADER_LIMIT = 1 << 20  # a long name or extended header of an honest tar stays far below
-DAMAGED = (
-    tarfile.TarError,
-    EOFError,
-    OSError,
-    zlib.error,
-    lzma.LZMAError,
-    ValueError,
-    OverflowError,
-    IndexError,
-    struct.error,
-    RecursionError,
-)
 
-
-class _Piece(NamedTuple):
-    at: int
-    size: int
-
-
-class FolderArchive(IndexedArchive[Path]):
+class FolderArchive(IndexedArchive):
     """A folder as an archive: its regular files by path. Linked files count, linked folders are refused."""
 
     def __init__(self, folder: Path, context: Context) -> None:
         super().__init__(context)
+        self._folder = folder
         tally = Tally(context)
-        self._sizes: dict[Path, int] = {}
-        index: dict[str, Path] = {}
+        found: list[tuple[str, int, str]] = []
         for top, folders, files in os.walk(folder, onerror=self._unreadable):
             linked = next((name for name in folders if Path(top, name).is_symlink()), None)
             if linked:
                 raise ArchiveError(f"{self.label}: {Path(top, linked)} is a link to a folder; copy the real one here")
-            for name in files:
-                path = Path(top, name)
-                index[self._admit(path, path.relative_to(folder).as_posix(), tally)] = path
-        self._index = dict(sorted(index.items()))
+            inside = Path(top).relative_to(folder).as_posix()
+            for file in files:
+                raw = file if inside == "." else f"{inside}/{file}"
+                name, size = self._admit(Path(top, file), raw, tally)
+                found.append((name, size, raw))
+        found.sort()
+        self._names = Names.of((name for name, _, _ in found), self.label)
+        self._sizes = np.array([size for _, size, _ in found], np.int64)
+        self._raw = {number: raw for number, (name, _, raw) in enumerate(found) if raw != name}
 
-    def _admit(self, path: Path, raw: str, tally: Tally) -> str:
+    def _admit(self, path: Path, raw: str, tally: Tally) -> tuple[str, int]:
         try:
             state = path.stat()
         except OSError as error:
             raise ArchiveError(f"{self.label}: {raw!r} cannot be read ({error.strerror})") from error
         if not stat.S_ISREG(state.st_mode):
             raise ArchiveError(f"{self.label}: {raw!r} is not a regular file")
-        self._sizes[path] = state.st_size
-        return tally.add(raw, state.st_size, None)
+        return tally.add(raw, state.st_size, None), state.st_size
+
+    def _path(self, number: int) -> Path:
+        return self._folder / (self._raw.get(number) or self._names[number])
 
     def _unreadable(self, error: OSError) -> None:
         raise ArchiveError(f"{self.label}: {error.filename} cannot be read ({error.strerror})") from error
@@ -86,26 +66,27 @@ class FolderArchive(IndexedArchive[Path]):
     def close(self) -> None:
         """Nothing is held."""
 
-    def _size(self, entry: Path) -> int:
-        return self._sizes[entry]
-
-    def _fetch(self, name: str, entry: Path) -> bytes:
+    def _fetch(self, number: int) -> bytes:
         try:
-            data = entry.read_bytes()
+            data = self._path(number).read_bytes()
         except OSError as error:
-            raise ArchiveError(f"{self.label}: {name!r} cannot be read ({error.strerror})") from error
-        if len(data) != self._sizes[entry]:
-            raise ArchiveError(f"{self.label}: {name!r} has changed while it was being read")
+            raise self._unopened(number, error) from error
+        if len(data) != self._sizes[number]:
+            raise ArchiveError(f"{self.label}: {self._names[number]!r} has changed while it was being read")
         return data
 
     def _in_place(self, name: str) -> Window | None:
+        number = self._number(name)
         try:
-            return Window.of(self._entry(name))
+            return Window.of(self._path(number))
         except OSError as error:
-            raise ArchiveError(f"{self.label}: {name!r} cannot be read ({error.strerror})") from error
+            raise self._unopened(number, error) from error
+
+    def _unopened(self, number: int, error: OSError) -> ArchiveError:
+        return ArchiveError(f"{self.label}: {self._names[number]!r} cannot be read ({error.strerror})")
 
 
-class SevenZipArchive(IndexedArchive[_Piece]):
+class SevenZipArchive(IndexedArchive):
     """A 7z archive, unpacked once into one unlinked scratch file (its members are compressed together)."""
 
     def __init__(self, window: Window, context: Context) -> None:
@@ -117,7 +98,7 @@ class SevenZipArchive(IndexedArchive[_Piece]):
         self._window: Window | None = None
         try:
             with window, py7zr.SevenZipFile(io.BufferedReader(window)) as archive:
-                self._index = self._list(archive, window.length)
+                self._list(archive, window.length)
                 self._unpack(archive)
         except ArchiveError:
             raise
@@ -125,32 +106,37 @@ class SevenZipArchive(IndexedArchive[_Piece]):
             what = str(error) or type(error).__name__
             raise ArchiveError(f"{self.label}: truncated, damaged or not a 7z archive ({what})") from error
 
-    def _list(self, archive: Any, packed: int) -> dict[str, _Piece]:
+    def _list(self, archive: Any, packed: int) -> None:
         if archive.needs_password():
             raise ArchiveError(f"{self.label}: is encrypted; unpack it and give the folder")
-        tally = Tally(self._context)
-        index: dict[str, _Piece] = {}
+        tally, sizes = Tally(self._context), array("q")
+        self._names = Names.of(self._admit(archive, packed, tally, sizes), self.label)
+        self._sizes = np.frombuffer(sizes, np.int64)
+        self._starts = self._sizes.cumsum() - self._sizes
+        limits = self._context.limits
+        if tally.total > max(limits.ratio_from, limits.ratio * packed):
+            raise ArchiveError(f"{self.label}: unpacks {packed} bytes to {tally.total}; refused as an absurd size")
+
+    def _admit(self, archive: Any, packed: int, tally: Tally, sizes: array[int]) -> Iterator[str]:
+        """The names of the regular files; their sizes go to `sizes`."""
         for info in archive.list():
             if info.is_directory:
                 continue
             if not info.is_file or info.is_symlink:
                 raise ArchiveError(f"{self.label}: member {info.filename!r} is a link or a device; refused")
-            at = tally.total
-            index[tally.add(info.filename, info.uncompressed, packed)] = _Piece(at, info.uncompressed)
-        limits = self._context.limits
-        if tally.total > max(limits.ratio_from, limits.ratio * packed):
-            raise ArchiveError(f"{self.label}: unpacks {packed} bytes to {tally.total}; refused as an absurd size")
-        return index
+            name = tally.add(info.filename, info.uncompressed, packed)
+            sizes.append(info.uncompressed)
+            yield name
 
     def _unpack(self, archive: Any) -> None:
-        size = sum(piece.size for piece in self._index.values())
+        size = int(self._sizes.sum())
         self._context.note(f"{self.label}: unpacking {megabytes(size)} to a scratch file")
         scratch = Scratch(size, self._context)
         try:
-            written = _unpack_7z(archive, self._index, scratch)
-            for name, piece in self._index.items():
-                if written.get(name, 0) != piece.size:
-                    raise ArchiveError(f"{self.label}: member {name!r} is truncated")
+            written = _unpack_7z(archive, self._names, self._sizes, self._starts, scratch)
+            short = np.flatnonzero(written != self._sizes)
+            if len(short):
+                raise self._truncated(self._names[int(short[0])])
             self._window = scratch.window()
         finally:
             scratch.close()
@@ -161,43 +147,44 @@ class SevenZipArchive(IndexedArchive[_Piece]):
             self._window.close()
             self._window = None
 
-    def _size(self, entry: _Piece) -> int:
-        return entry.size
-
-    def _fetch(self, name: str, entry: _Piece) -> bytes:
+    def _fetch(self, number: int) -> bytes:
         if self._window is None:
             raise ArchiveError(f"{self.label}: is closed")
-        data = self._window.pread(entry.size, entry.at)
-        if len(data) != entry.size:
-            raise ArchiveError(f"{self.label}: member {name!r} is truncated")
+        size = int(self._sizes[number])
+        data = self._window.pread(size, int(self._starts[number]))
+        if len(data) != size:
+            raise self._truncated(self._names[number])
         return data
 
     def _in_place(self, name: str) -> Window | None:
-        at, size = self._entry(name)
-        return None if self._window is None else self._window.view(at, size)
+        number = self._number(name)
+        if self._window is None:
+            raise ArchiveError(f"{self.label}: is closed")
+        return self._window.view(int(self._starts[number]), int(self._sizes[number]))
 
 
-def _unpack_7z(archive: Any, index: Mapping[str, _Piece], scratch: Scratch) -> dict[str, int]:
-    """Let py7zr write every member to its own region of `scratch`; returns the bytes written by name.
+def _unpack_7z(
+    archive: Any, names: Names, sizes: NDArray[np.int64], starts: NDArray[np.int64], scratch: Scratch
+) -> NDArray[np.int64]:
+    """Let py7zr write every member to its own region of `scratch`; returns the bytes written by number.
 
     Through a writer factory no name from the archive ever reaches the file system.
     """
     from py7zr.io import Py7zIO, WriterFactory
 
-    written: dict[str, int] = {}
+    written = np.zeros(len(names), np.int64)
 
     class Region(Py7zIO):
-        def __init__(self, name: str) -> None:
-            self._name = name
-            self._piece = index[name]
-            written[name] = 0
+        def __init__(self, number: int) -> None:
+            self._number = number
+            self._start, self._room, self._done = int(starts[number]), int(sizes[number]), 0
 
         def write(self, s: bytes | bytearray) -> int:
-            done = written[self._name]
-            if done + len(s) > self._piece.size:
-                raise ArchiveError(f"member {self._name!r} unpacks to more than it declares")
-            scratch.write(bytes(s), self._piece.at + done)
-            written[self._name] = done + len(s)
+            if self._done + len(s) > self._room:
+                raise ArchiveError(f"member {names[self._number]!r} unpacks to more than it declares")
+            scratch.write(bytes(s), self._start + self._done)
+            self._done += len(s)
+            written[self._number] = self._done
             return len(s)
 
         def read(self, size: int | None = None) -> bytes:
@@ -210,181 +197,14 @@ def _unpack_7z(archive: Any, index: Mapping[str, _Piece], scratch: Scratch) -> d
             pass
 
         def size(self) -> int:
-            return written[self._name]
+            return self._done
 
     class Regions(WriterFactory):
         def create(self, filename: str) -> Region:
-            return Region(safe_name(filename, "7z"))
+            number = names.find(safe_name(filename, "7z"))
+            if number is None:
+                raise ArchiveError(f"member {filename!r} is not in the directory")
+            return Region(number)
 
     archive.extractall(factory=Regions())
     return written
-
-
-class TarArchive(Archive):
-    """A tar, read as a stream: `iter` needs no directory first; random access is cheap where it is plain."""
-
-    def __init__(self, window: Window, context: Context, compression: str) -> None:
-        super().__init__(context)
-        self._window = window
-        self._compression = compression
-        self._index: dict[str, _Piece] | None = None
-
-    def close(self) -> None:
-        """Release the file."""
-        self._window.close()
-
-    def members(self) -> Sequence[Member]:
-        """All regular files in archive order; reads the whole archive once."""
-        return [Member(name, piece.size) for name, piece in self._pieces().items()]
-
-    def read(self, name: str) -> bytes:
-        """The bytes of one member; a compressed tar is read from its start for it."""
-        for _, data in self._walk(frozenset([name])):
-            return data
-        raise self._unknown(name)
-
-    def iter(self, names: Iterable[str] | None = None, *, order: Order = "archive") -> Iterator[tuple[str, bytes]]:
-        """As `Archive.iter`; order ``"given"`` is refused where each member would mean a new pass."""
-        if order == "given" and names is not None and self._compression:
-            raise ArchiveError(f"{self.label}: a compressed tar can only be read in its own order")
-        return super().iter(names, order=order)
-
-    def _pieces(self) -> dict[str, _Piece]:
-        if self._index is None:
-            with self._stream() as stream:
-                self._index = dict(self._scan(stream))
-        return self._index
-
-    def _walk(self, wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
-        if not self._compression and self._index is not None:
-            yield from self._walk_index(self._index, wanted)
-            return
-        missing = set(wanted or ())
-        with self._stream() as stream:
-            for name, piece in self._scan(stream):
-                if wanted is None or name in missing:
-                    missing.discard(name)
-                    with self._damage(name):
-                        stream.seek(piece.at)
-                        data = stream.read(piece.size)
-                    yield name, self._whole(name, data, piece)
-        if missing:
-            raise self._unknown(min(missing))
-
-    def _walk_index(self, index: dict[str, _Piece], wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
-        for name in index if wanted is None else wanted:
-            if name not in index:
-                raise self._unknown(name)
-        for name, piece in index.items():
-            if wanted is None or name in wanted:
-                with self._damage(name):
-                    data = self._window.pread(piece.size, piece.at)
-                yield name, self._whole(name, data, piece)
-
-    def _whole(self, name: str, data: bytes, piece: _Piece) -> bytes:
-        if len(data) != piece.size:
-            raise ArchiveError(f"{self.label}: member {name!r} is truncated")
-        return data
-
-    def _in_place(self, name: str) -> Window | None:
-        if self._compression:
-            return None
-        pieces = self._pieces()
-        if name not in pieces:
-            raise self._unknown(name)
-        return self._window.view(*pieces[name])
-
-    def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
-        pieces = self._pieces()
-        if name not in pieces:
-            raise self._unknown(name)
-        return pieces[name].size, self._stream_member(name, pieces[name])
-
-    def _stream_member(self, name: str, piece: _Piece) -> Iterator[bytes]:
-        left = piece.size
-        with self._stream() as stream, self._damage(name):
-            stream.seek(piece.at)
-            while left and (chunk := stream.read(min(CHUNK, left))):
-                left -= len(chunk)
-                yield chunk
-        if left:
-            raise ArchiveError(f"{self.label}: member {name!r} is truncated")
-
-    def _stream(self) -> IO[bytes]:
-        """The uncompressed archive from its beginning, with a descriptor of its own."""
-        if self._window.closed:
-            raise ArchiveError(f"{self.label}: is closed")
-        raw = io.BufferedReader(self._window.view(0, self._window.length))
-        if not self._compression:
-            return raw
-        if self._compression == "gz":
-            return cast(IO[bytes], gzip.open(raw))
-        return bz2.open(raw) if self._compression == "bz2" else lzma.open(raw)
-
-    def _scan(self, stream: IO[bytes]) -> Iterator[tuple[str, _Piece]]:
-        """The members as their headers come by; the archive must end with its end mark."""
-        tally = Tally(self._context)
-        headers = _Headers(stream)
-        where = "the first member"
-        with self._damage(where), tarfile.open(fileobj=cast(IO[bytes], headers), mode="r:") as tar:
-            while True:
-                with self._damage(where):
-                    info = tar.next()
-                if info is None:
-                    break
-                cast(Any, tar).members.clear()  # tarfile would keep every header
-                where = f"after {info.name}"
-                if info.isdir():
-                    continue
-                if not info.isreg() or info.issparse():
-                    raise ArchiveError(f"{self.label}: member {info.name!r} is a link or a device; refused")
-                name = tally.add(info.name, info.size, None)
-                self._bound(info.offset_data + info.size)
-                yield name, _Piece(info.offset_data, info.size)
-        with self._damage(where):
-            if headers.last != bytes(BLOCK):
-                raise ArchiveError(f"{self.label}: truncated or damaged {where} (no end mark)")
-            self._drain(stream)
-
-    def _drain(self, stream: IO[bytes]) -> None:
-        """Read on to the compressor's own end, where its checksum stands."""
-        limit: Limits = self._context.limits
-        left = limit.ratio_from if self._compression else 0
-        while left > 0 and (chunk := stream.read(CHUNK)):
-            left -= len(chunk)
-
-    def _bound(self, end: int) -> None:
-        """Headers count too: an archive of nothing but long headers unpacks to a lot."""
-        limits, packed = self._context.limits, self._window.length
-        most = limits.total + HEADER_LIMIT + limits.members * 8 * BLOCK
-        if end > min(most, max(limits.ratio_from, limits.ratio * packed)):
-            raise ArchiveError(f"{self.label}: unpacks {packed} bytes to {end} and more; refused as an absurd size")
-
-    @contextmanager
-    def _damage(self, where: str) -> Iterator[None]:
-        try:
-            yield
-        except DAMAGED as error:
-            what = str(error) or type(error).__name__
-            raise ArchiveError(f"{self.label}: truncated or damaged at {where!r} ({what})") from error
-
-
-class _Headers:
-    """The stream as `tarfile` sees it: remembers the last block read, and refuses a header out of proportion.
-
-    `tarfile` ends its iteration alike at the end mark, at a cut and at a damaged header; the last block tells
-    which it was.
-    """
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.last = b""
-        self.seek = stream.seek
-        self.tell = stream.tell
-
-    def read(self, size: int = -1) -> bytes:
-        """Read a header or an extended header."""
-        if not 0 <= size <= HEADER_LIMIT:
-            raise tarfile.ReadError(f"a header of {size} bytes")
-        self.last = self._stream.read(size)
-        return self.last

@@ -1,4 +1,4 @@
-"""Zip archives: the directory is parsed by `zipfile`, members are read here, one `pread` each.
+"""Zip archives: members are read here, one `pread` each.
 
 A third of a million members of one kilobyte make the cost per member count; `zipfile` builds several objects
 and takes a lock for each, and cannot read a zip that lies inside another one without copying it out.
@@ -7,42 +7,24 @@ and takes a lock for each, and cannot read a zip that lies inside another one wi
 from __future__ import annotations
 
 import bz2
-import io
-import stat
-import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from lensbench.archives.base import CHUNK, Context, IndexedArchive, Tally, Window
+from lensbench.archives.base import CHUNK, Context, IndexedArchive, Window
+from lensbench.archives.directory import BZIP2, ENCRYPTED, LOCAL_HEADER, STORED, read_directory
 from lensbench.errors import ArchiveError
-
-STORED, DEFLATED, BZIP2 = 0, 8, 12
-LOCAL_HEADER = struct.Struct("<4s5HL2L2H")
-ENCRYPTED = 0x1 | 0x40 | 0x2000
-UTF8 = 0x800
-# What `zipfile` raises on a directory that is damaged or made up.
-DAMAGED = (
-    zipfile.BadZipFile,
-    NotImplementedError,
-    struct.error,
-    ValueError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    OSError,
-)
 
 
 class _Entry(NamedTuple):
+    """A row of `directory.ENTRY`."""
+
     at: int
     compressed: int
     size: int
     crc: int
     method: int
-    raw: bytes | None
-    """The name as the archive spells it, where that is not the normalised name in ASCII."""
+    name_length: int
 
 
 class _Decompressor(Protocol):
@@ -53,41 +35,29 @@ class _Decompressor(Protocol):
     def unused_data(self) -> bytes: ...
 
 
-class _Directory(io.BufferedReader):
-    """The file as `zipfile` sees it: a table of contents beyond the limit is not even read."""
-
-    limit = 0
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """As usual, below the limit."""
-        if size is not None and size > self.limit:
-            raise zipfile.BadZipFile(f"a directory of {size} bytes, limit {self.limit}")
-        return super().read(size)
-
-
-class ZipArchive(IndexedArchive[_Entry]):
+class ZipArchive(IndexedArchive):
     """A zip, on disk or stored inside another archive."""
 
     def __init__(self, window: Window, context: Context) -> None:
         super().__init__(context)
         self._window = window
-        reader = _Directory(window.view(0, window.length))
-        reader.limit = max(context.limits.directory, 1 << 17)  # the end record and its comment are read whole
         try:
-            with reader, zipfile.ZipFile(reader) as directory:
-                self._index = _index(directory.infolist(), directory.start_dir, context)
-        except DAMAGED as error:
-            raise ArchiveError(f"{self.label}: truncated, or not a zip archive ({error})") from error
+            self._names, self._entries, self._spelled = read_directory(window, context)
+        except OSError as error:
+            raise ArchiveError(f"{self.label}: cannot be read ({error.strerror})") from error
+        self._sizes = self._entries["size"]
 
     def close(self) -> None:
         """Release the file."""
         self._window.close()
 
-    def _size(self, entry: _Entry) -> int:
-        return entry.size
+    def _entry(self, number: int) -> tuple[str, bytes, _Entry]:
+        """Name, the name as the archive spells it, and the row."""
+        name = self._names[number]
+        return name, self._spelled.get(number) or name.encode(), _Entry._make(self._entries[number].item())
 
-    def _fetch(self, name: str, entry: _Entry) -> bytes:
-        raw = entry.raw or name.encode()
+    def _fetch(self, number: int) -> bytes:
+        name, raw, entry = self._entry(number)
         # One read for header and data: the local extra field is rarely longer than a timestamp's 28 bytes.
         head = LOCAL_HEADER.size + len(raw)
         block = self._pread(name, head + 28 + entry.compressed, entry.at)
@@ -96,7 +66,7 @@ class ZipArchive(IndexedArchive[_Entry]):
         if len(data) < entry.compressed:
             data = self._pread(name, entry.compressed, entry.at + begin)
             if len(data) < entry.compressed:
-                raise self._bad(name, "is truncated")
+                raise self._truncated(name)
         if entry.method == STORED:
             payload = bytes(data)
         else:
@@ -120,7 +90,7 @@ class ZipArchive(IndexedArchive[_Entry]):
     def _data_begins(self, name: str, raw: bytes, block: bytes) -> int:
         """Offset of the data from the local header at the start of `block`."""
         if len(block) < LOCAL_HEADER.size:
-            raise self._bad(name, "is truncated")
+            raise self._truncated(name)
         signature, _, flags, *_, name_length, extra_length = LOCAL_HEADER.unpack_from(block)
         head = LOCAL_HEADER.size + name_length
         if signature != b"PK\x03\x04" or block[LOCAL_HEADER.size : head] != raw or flags & ENCRYPTED:
@@ -135,23 +105,21 @@ class ZipArchive(IndexedArchive[_Entry]):
             raise self._bad(name, f"does not unpack to the {entry.size} bytes it declares")
 
     def _in_place(self, name: str) -> Window | None:
-        entry = self._entry(name)
+        name, raw, entry = self._entry(self._number(name))
         if entry.method != STORED:
             return None
-        raw = entry.raw or name.encode()
         header = self._pread(name, LOCAL_HEADER.size + len(raw), entry.at)
         begin = entry.at + self._data_begins(name, raw, header)
         if begin + entry.size > self._window.length:
-            raise self._bad(name, "is truncated")
+            raise self._truncated(name)
         return self._window.view(begin, entry.size)
 
     def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
-        entry = self._entry(name)
-        return entry.size, self._unpack(name, entry)
+        name, raw, entry = self._entry(self._number(name))
+        return entry.size, self._unpack(name, raw, entry)
 
-    def _unpack(self, name: str, entry: _Entry) -> Iterator[bytes]:
+    def _unpack(self, name: str, raw: bytes, entry: _Entry) -> Iterator[bytes]:
         """A compressed member in pieces, so that an inner archive never stands in memory."""
-        raw = entry.raw or name.encode()
         at = entry.at + self._data_begins(name, raw, self._pread(name, LOCAL_HEADER.size + len(raw), entry.at))
         decompressor = _decompressor(entry.method)
         left, size, crc = entry.compressed, 0, 0
@@ -179,47 +147,3 @@ class ZipArchive(IndexedArchive[_Entry]):
 
 def _decompressor(method: int) -> _Decompressor:
     return bz2.BZ2Decompressor() if method == BZIP2 else zlib.decompressobj(-15)
-
-
-def _index(infos: list[zipfile.ZipInfo], end: int, context: Context) -> dict[str, _Entry]:
-    tally = Tally(context)
-    index: dict[str, _Entry] = {}
-    for info in infos:
-        # `orig_filename`: zipfile cuts `filename` at a NUL, which hides one from the check.
-        raw = info.orig_filename
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise ArchiveError(f"{context.label}: member {raw!r} is a link or a device; refused")
-        if info.flag_bits & ENCRYPTED:
-            raise ArchiveError(f"{context.label}: member {raw!r} is encrypted; unpack it and give the folder")
-        if raw.endswith(("/", "\\")) and not info.file_size:
-            continue  # a folder: nothing is created under its name, and the files below it are checked
-        name = tally.add(raw, info.file_size, info.compress_size)
-        if info.compress_type not in (STORED, DEFLATED, BZIP2):
-            raise ArchiveError(
-                f"{context.label}: member {name!r} is compressed with method {info.compress_type}, "
-                "of which only 0, 8 and 12 are read; unpack it and give the folder"
-            )
-        if info.compress_type == STORED and info.compress_size != info.file_size:
-            raise ArchiveError(f"{context.label}: member {name!r} is stored but declares two sizes; refused")
-        index[name] = _Entry(
-            info.header_offset,
-            info.compress_size,
-            info.file_size,
-            info.CRC,
-            info.compress_type,
-            None if raw is name and raw.isascii() else raw.encode("utf-8" if info.flag_bits & UTF8 else "cp437"),
-        )
-    _check_overlap(index, end, context.label)
-    return index
-
-
-def _check_overlap(index: dict[str, _Entry], end: int, label: str) -> None:
-    """Refuse members that share bytes: a few megabytes could so declare petabytes."""
-    before = 0
-    for at, name, entry in sorted((entry.at, name, entry) for name, entry in index.items()):
-        if at < before:
-            raise ArchiveError(f"{label}: member {name!r} overlaps another one; refused")
-        before = at + LOCAL_HEADER.size + len(entry.raw or name.encode()) + entry.compressed
-    if before > end:
-        raise ArchiveError(f"{label}: its last member runs into the directory; truncated or damaged")

@@ -78,9 +78,7 @@ def list_record(record: str, *, progress: Progress | None = None, retry: Retry |
     if is_offline():
         raise SourceError(f"offline (HF_HUB_OFFLINE or LENSBENCH_OFFLINE is set): cannot list record {record}")
     found = http.record_files(base_url(), record, retry or http.Retry(), progress or _quiet())
-    return [
-        RemoteFile(record, name, ARCHIVE, info.size, None, info.md5, None) for name, info in sorted(found.items())
-    ]
+    return [RemoteFile(record, name, ARCHIVE, info.size, None, info.md5, None) for name, info in sorted(found.items())]
 
 
 def fetch(file: RemoteFile, folder: Path, *, progress: Progress | None = None, retry: Retry | None = None) -> LocalFile:
