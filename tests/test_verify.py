@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -220,3 +222,15 @@ def test_aitslab_is_clean_says_copy_and_names_a_changed_annotation(tmp_path: Pat
     failed = [fact for fact in check_source(dataset, source=tmp_path, partial=True) if fact.state == FAILED]
     assert [fact.what for fact in failed] == ["official/test as built", "official/test content"]
     assert failed[0].text.startswith(f"{key}: image or mask is not the pinned one")
+
+
+def test_the_command_itself_ends_with_two_when_a_check_failed(tmp_path: Path) -> None:
+    """As a process: click's runner does not see what `main` makes of an exit code."""
+    folder = tmp_path / "registry" / "raw_microscopy"
+    shutil.copytree(ROOT / "registry" / "raw_microscopy", folder)
+    line = [sys.executable, "-m", "lensbench", "verify", str(folder)]
+    whole = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert whole.returncode == 0 and whole.stdout.splitlines()[-1].endswith(" 0 failed")
+    (folder / "README.md").unlink()
+    broken = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert broken.returncode == 2 and broken.stdout.splitlines()[-1].endswith(" 1 failed")

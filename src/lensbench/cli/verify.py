@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import click
@@ -19,9 +20,7 @@ from lensbench.cli.options import asker, registry_option
 @click.option("--partial", is_flag=True, help="Take a source that holds only part of the rows (with --deep).")
 @click.option("--yes", is_flag=True, help="Download without asking.")
 @registry_option
-@click.pass_context
 def command(
-    context: click.Context,
     dataset: str,
     deep: bool,
     source: Path | None,
@@ -63,7 +62,8 @@ def command(
             facts.append(fact)
             show()
     click.echo(summary(facts))
-    context.exit(2 if any(fact.state == FAILED for fact in facts) else 0)
+    if any(fact.state == FAILED for fact in facts):
+        sys.exit(2)
 
 
 def _folder(dataset: str) -> Path:
