@@ -127,6 +127,8 @@ def test_a_damaged_directory_is_refused_or_read_as_zipfile_reads_it(
         return
     try:
         expected = theirs(path)
+    except UnicodeDecodeError:
+        return  # in the name of a folder, which is not looked at here
     except zipfile.BadZipFile as error:
         assert "Corrupt extra field" in str(error)  # of a field that is not needed
         return
