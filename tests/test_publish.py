@@ -298,7 +298,7 @@ def test_incomplete_partial_and_other_data_are_refused_and_what_stood_there_stay
     refused = call("publish", NAME, "--source", source, "--to", out, "--partial")
     assert isinstance(refused.exception, DatasetError) and "is not published" in str(refused.exception)
     other = replace_content(small.dataset, "equal400", "0" * 64)
-    with pytest.raises(DatasetError, match=r"equal400/train: its content is .*pins 000000000000…"):
+    with pytest.raises(DatasetError, match=r"train of .*\(equal400\) is other data .*pinned 000000000000…"):
         publish(other, out, source=source, configs=["equal400"])
     small.archive = archive_rows(20)
     some = small.archives(tmp_path / "some", model=False)

@@ -91,6 +91,9 @@ class Benchmark:
     """The dataset's folder in the registry."""
     expected: int | None = None
     """Samples a complete record is over; the manifest's digest pins it."""
+    content: str | None = None
+    """Pinned digest of the evaluated split's content, None while nobody knows it. Not in the digest: a first
+    look at the archive moves no record."""
 
     @property
     def headline(self) -> str:
@@ -140,7 +143,7 @@ class Benchmark:
 
     def over(self, manifest: str) -> Benchmark:
         """The same benchmark over other rows (a specimen of another size): another digest, another board."""
-        return replace(self, manifest=manifest, expected=None)
+        return replace(self, manifest=manifest, expected=None, content=None)
 
 
 def benchmark_root(root: Path | str | None = None) -> Path:
@@ -188,7 +191,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     _allow(chosen.task, (task,), f"task of config {chosen.name!r}")
     version = dataset.version(data["version"]).name
     split = get_split(dataset, chosen.name, data["split"])
-    absent = split.absent.get(version)
+    absent, content = split.absent.get(version), split.content.get(version)
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     return Benchmark(
@@ -211,6 +214,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
         expected=len(manifest.ids) - len(absent.ids or () if absent else ()) if manifest else None,
+        content=content.sha256 if content else None,
     )
 
 

@@ -145,7 +145,7 @@ def _evaluate_onnx(
             data=data.digests[spec.split],
             unlisted=data.unlisted,
             elsewhere={split: cover.found for split, cover in data.coverage.items() if split != spec.split},
-            assumed=[*contract.assumed, *_unverified(data)],
+            assumed=[*contract.assumed, *_unverified(data, spec.split)],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - started - loop}
         speed = None if reused or not loop else len(images) / loop
@@ -307,8 +307,19 @@ def _infer(
     return reused, loop
 
 
-def _unverified(data: Prepared) -> list[str]:
-    """What a reader has to take on trust about where the images came from."""
+def _unverified(data: Prepared, split: str) -> list[str]:
+    """What a reader has to take on trust about where the images came from: less where a pin of their content held."""
+    from lensbench.data.prepared import pinned_content
+
+    loose, pin = _unpinned(data), pinned_content(data, split)  # `prepare` has refused other content than the pinned
+    if pin is None or not loose:
+        return loose
+    copy = pin.provenance == "copy"
+    return ["that the images are the publisher's: their content is that of a re-encoded copy"] if copy else []
+
+
+def _unpinned(data: Prepared) -> list[str]:
+    """Which files, or that all of them, are pinned by no digest."""
     if "folder" in data.source:
         return ["that the images are the publisher's: read from an unpacked folder, which no digest covers"]
     pinned = {f.name: f.sha256 or f.md5 for f in data.dataset.versions[data.version].files}

@@ -24,7 +24,15 @@ import pyarrow as pa
 from lensbench.data.loader import BUILDER
 from lensbench.data.locate import Located, given, have, locate, locate_given
 from lensbench.data.plan import Coverage, may_miss
-from lensbench.data.prepared import PUBLISHED, Prepared, columns_of, content_rows, require, stored_rows
+from lensbench.data.prepared import (
+    PUBLISHED,
+    Prepared,
+    columns_of,
+    content_rows,
+    other_content,
+    require,
+    stored_rows,
+)
 from lensbench.data.request import Request
 from lensbench.digest import sha256_of, sha256_rows
 from lensbench.errors import DatasetError, LensbenchError, LensbenchWarning
@@ -79,9 +87,9 @@ def prepare(
     `version` and `config`: None is the newest and the default one. `source`: the folder that holds the
     archives, or what was unpacked from them (else ``LENSBENCH_SOURCE``, earlier downloads, the record).
     `confirm` is told what a download costs and may refuse. `partial`: build from what is there. `required`:
-    splits that must be available. `root`: where builds are kept (default: the cache folder). Raises
-    LensbenchError for a source that cannot be had, is not the published one or is not complete; warns of what
-    is missing. Nothing half-built is ever found again.
+    splits that must be available and hold the pinned data. `root`: where builds are kept (default: the cache
+    folder). Raises LensbenchError for a source that cannot be had, is not the published one or is not complete;
+    warns of what is missing, and of other splits that hold other data. Nothing half-built is ever found again.
     """
     job, prepared = find(
         dataset,
@@ -96,7 +104,11 @@ def prepare(
     if prepared is None:
         prepared = _build(job, progress, num_proc)
     require(prepared, required)
+    for split in required:
+        if other := other_content(prepared, split):
+            raise DatasetError(other)
     warn_of_gaps(job.request, prepared.coverage)
+    warn_of_content(prepared)
     return prepared
 
 
@@ -137,6 +149,13 @@ def warn_of_gaps(request: Request, coverage: Mapping[str, Coverage]) -> None:
                 LensbenchWarning,
                 stacklevel=4,
             )
+
+
+def warn_of_content(prepared: Prepared) -> None:
+    """Name the whole splits that hold other data than the registry pins."""
+    for split in prepared.arrow:
+        if other := other_content(prepared, split):
+            warnings.warn(other, LensbenchWarning, stacklevel=4)
 
 
 # -- what a build is made from -------------------------------------------------------------------------------
