@@ -300,18 +300,6 @@ def test_a_list_of_another_length_than_published_is_refused(small: SmallRegistry
         prepare(small.dataset, source=source)
 
 
-def test_train_is_pinned_when_first_seen(small: SmallRegistry, source: Path, tmp_path: Path) -> None:
-    prepare(small.dataset, source=source)
-    pins = json.loads((Path(os.environ["LENSBENCH_HOME"]) / "pins.json").read_text())
-    assert list(pins) == [f"{NAME}/decrop2025/train"]
-    small.paper = [row for row in paper_rows() if row[2] != "train"] + [
-        row for row in paper_rows() if row[2] == "train"
-    ][1:]
-    other = small.archives(tmp_path / "other")
-    with pytest.raises(DatasetError, match=r"not the one first seen here.*pins\.json"):
-        prepare(small.dataset, source=other)
-
-
 def test_two_different_lists_of_one_scheme_are_refused(small: SmallRegistry, source: Path) -> None:
     root = source / "unpacked"
     small.archives(root, model=False)

@@ -40,6 +40,8 @@ class Located:
     identity: str
     provenance: Mapping[str, Any]
     own_lists: bool = False
+    verified: bool = False
+    """Whether all of it is known to be as published: files with a pinned digest, or as their record states it."""
     failed: str = ""
     """Why a file of another role than the archive is not here, where fetching it was tried."""
 
@@ -214,7 +216,9 @@ def _archives(files: Sequence[RemoteFile], found: Mapping[str, Path]) -> Located
         for f, d in local.items()
     ]
     identity = "+".join(f"{file.role}:{d.sha256}" for file, d in sorted(local.items(), key=lambda item: item[0].name))
-    return Located(Spec(tuple(d.path for d in local.values())), identity, {"files": provenance})
+    # what lies in downloads() got its name when it had the md5 that its record states
+    verified = all(f.md5 or f.sha256 or found[f.name].parent == downloads() for f in local)
+    return Located(Spec(tuple(d.path for d in local.values())), identity, {"files": provenance}, verified=verified)
 
 
 def _specimen(dataset: Dataset, version: Version, config: Config, source: Path | None) -> Located:

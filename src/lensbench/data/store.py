@@ -81,6 +81,7 @@ def prepare(
     num_proc: int | None = None,
     required: Sequence[str] = (),
     root: Path | None = None,
+    pin: bool = True,
 ) -> Prepared:
     """The dataset on disk, built if it is not prepared yet.
 
@@ -88,8 +89,9 @@ def prepare(
     archives, or what was unpacked from them (else ``LENSBENCH_SOURCE``, earlier downloads, the record).
     `confirm` is told what a download costs and may refuse. `partial`: build from what is there. `required`:
     splits that must be available and hold the pinned data. `root`: where builds are kept (default: the cache
-    folder). Raises LensbenchError for a source that cannot be had, is not the published one or is not complete;
-    warns of what is missing, and of other splits that hold other data. Nothing half-built is ever found again.
+    folder). `pin`: remember the lists that no registry pins yet, to hold later ones against them. Raises
+    LensbenchError for a source that cannot be had, is not the published one or is not complete; warns of what is
+    missing, and of other splits that hold other data. Nothing half-built is ever found again.
     """
     job, prepared = find(
         dataset,
@@ -102,7 +104,7 @@ def prepare(
         root=root,
     )
     if prepared is None:
-        prepared = _build(job, progress, num_proc)
+        prepared = _build(job, progress, num_proc, pin)
     require(prepared, required)
     for split in required:
         if other := other_content(prepared, split):
@@ -242,7 +244,7 @@ def _standing(request: Request, key: str, shelf: Path) -> Prepared | None:
 # -- building ------------------------------------------------------------------------------------------------
 
 
-def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepared:
+def _build(job: Job, progress: Progress | None, num_proc: int | None, pin: bool) -> Prepared:
     from lensbench.data.build import Result, build
     from lensbench.data.pins import keep_pins
 
@@ -263,7 +265,8 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepare
                 _sync(folder.parent)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-            keep_pins(job.request, result.plan.pins)
+            if pin and job.located is not None:
+                keep_pins(job.request, result.plan.pins, job.located.verified)
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     prepared = _read(job.request, job.key, folder)
