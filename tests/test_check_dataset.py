@@ -184,6 +184,24 @@ def test_what_is_wrong_is_said_in_its_words(file: str, old: str, new: str, what:
     assert any(line.startswith(f"{what}: ") and words in line for line in found), found
 
 
+@pytest.mark.parametrize("kind", ["datasets.Image()", "[datasets.Image()]", 'datasets.Value("binary")'])
+def test_an_image_that_no_digest_covers_is_refused_by_its_name(kind: str, tiny: Tiny) -> None:
+    tiny.replace("builder.py", '"sha256": text}', f'"sha256": text, "thumb": {kind}}}')
+    assert (
+        "builder.py images: column 'thumb' holds images or bytes and is not in parts(): no digest would cover it"
+        in (failures(tiny))
+    )
+
+
+def test_a_column_that_changes_at_each_build_is_refused_by_its_name(tiny: Tiny) -> None:
+    tiny.replace("builder.py", '"sha256": text}', '"sha256": text, "stamp": text}')
+    tiny.replace("builder.py", '"plate": group[0],', '"plate": group[0], "stamp": __import__("os").urandom(4).hex(),')
+    tiny.replace("README.md", "`plate`,", "`plate`, `stamp`,")
+    assert failures(tiny) == [
+        "specimen read twice: column 'stamp' is not the same when the specimen is read again",
+    ]
+
+
 def test_all_failures_are_collected(tiny: Tiny) -> None:
     tiny.replace("README.md", "## Known limits\nTiny.", "")
     tiny.replace("classes.csv", "square,Square", "square,Round")
