@@ -22,7 +22,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from lensbench.data.loader import BUILDER
-from lensbench.data.locate import Located, given, have, locate, locate_given
+from lensbench.data.locate import Located, given, have, locate, locate_given, refuse_exchanged
 from lensbench.data.plan import Coverage, may_miss
 from lensbench.data.prepared import (
     PUBLISHED,
@@ -258,6 +258,8 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None, pin: bool)
             try:
                 part.mkdir()
                 result: Result = build(job, part / DATA, progress, num_proc)
+                if job.located is not None:
+                    refuse_exchanged(job.located)
                 write_text(part / NOTES, json.dumps(_notes(job, result, part), indent=1) + "\n")
                 _sync(part)
                 shutil.rmtree(folder, ignore_errors=True)
