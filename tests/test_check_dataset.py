@@ -272,6 +272,12 @@ def test_content_that_is_not_the_pinned_one_is_named(tiny: Tiny) -> None:
     assert any(f"specimen/test content: 4 rows, sha256 {entry}, pinned 000" in line for line in failures(tiny))
 
 
+def test_a_cluster_that_is_not_known_of_every_row_makes_no_benchmark(tiny: Tiny) -> None:
+    repin(tiny, "test", lambda m: replace(m, columns={**m.columns, "plate": (None, *m.columns["plate"][1:])}))
+    (line,) = [line for line in failures(tiny) if line.startswith(f"benchmark {NAME}: ")]
+    assert "cluster: 'plate' is unknown for 1 rows of test (round_" in line and '("hash200" serves any rows)' in line
+
+
 def test_a_benchmark_that_is_not_valid_is_named_and_none_is_unknown(tiny: Tiny) -> None:
     path = tiny.root.parent / "benchmarks" / f"{NAME}.toml"
     path.write_text(path.read_text().replace('cluster = "plate"', 'cluster = "town"'))
