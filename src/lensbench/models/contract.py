@@ -43,6 +43,10 @@ class Feed:
     classes: int
     mosaic: bool = False
     """Images are 16-bit raw frames of one channel, and never resized."""
+    resize: bool = True
+    """Whether images are brought to `height` × `width`; one of another size is refused otherwise."""
+    own: bool = False
+    """Every image goes at its own size; `height` × `width` is then that of the first."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,8 @@ def bind(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Contract
         fixed=fixed is not None,
         classes=len(benchmark.labels),
         mosaic=mosaic,
+        resize=size.resize != "none",
+        own=size.height is None,
     )
     if size.height and size.width:
         feed = sized(feed, size.height, size.width, tensor, where)
