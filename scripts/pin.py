@@ -89,13 +89,13 @@ def _columns(request: Request, source: Source, rows: pa.Table, names: list[str])
 
 
 def _seen(plan: Plan, split: str, columns: Columns) -> Seen:
-    listed = plan.manifests[split]
-    further = {name: [values.get(key) for key in listed.ids] for name, values in columns.items()}
+    ids, labels = (plan.manifests[split][name].to_pylist() for name in ("id", "label"))
+    further = {name: [values.get(key) for key in ids] for name, values in columns.items()}
     groups = further.pop("group")
-    rows = list(zip(listed.ids, listed.labels, groups, strict=True))
+    rows = list(zip(ids, labels, groups, strict=True))
     here = [(*row, digest) for row, digest in zip(rows, further["sha256"], strict=True) if digest is not None]
     content = sha256_rows([key, split, label, group, digest] for key, label, group, digest in here)
-    absent = tuple(key for key in listed.ids if columns["sha256"].get(key) is None)
+    absent = tuple(key for key in ids if columns["sha256"].get(key) is None)
     return Seen(Manifest.of(split, rows, further), absent, content)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pytest
 
 import lensbench
@@ -361,13 +362,14 @@ def test_streaming_reads_no_more_than_it_must(
     import lensbench.data.build
 
     read: list[str] = []
-    honest = Source.read
+    honest = Source.members
 
-    def counted(self: Source, container: int, name: str) -> bytes:
-        read.append(name)
-        return honest(self, container, name)
+    def counted(self: Source, rows: pa.Table) -> Iterator[tuple[int, str, bytes]]:
+        for member in honest(self, rows):
+            read.append(member[1])
+            yield member
 
-    monkeypatch.setattr(Source, "read", counted)
+    monkeypatch.setattr(Source, "members", counted)
     monkeypatch.setattr(lensbench.data.build, "STREAMED", 4)
     rows = load_dataset(NAME, data_dir=str(source), split="train", streaming=True)
     assert read == []

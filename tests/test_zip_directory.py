@@ -29,14 +29,38 @@ def test_members_by_number_and_name(kind: str, tmp_path: Path) -> None:
         assert [found.find(name) for name in order] == list(range(len(order)))
         assert found.find("no/such") is None
         some = range(0, len(order), 9)
-        assert [archive.read_number(number) for number in some] == [CONTENT[order[number]] for number in some]
+        wanted = [(order[number], CONTENT[order[number]]) for number in some]
+        assert list(archive.read_numbers(some)) == wanted
+        assert list(archive.read_numbers([*some][::-1])) == wanted[::-1]
         members = archive.members()
         assert members[3].name == order[3]
         assert members[-1] == list(members)[-1]
         assert list(members[5:9:2]) == [members[5], members[7]]
         for number in (-1, len(order)):
             with pytest.raises(IndexError):
-                archive.read_number(number)
+                list(archive.read_numbers([number]))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_member_comes_in_pieces(kind: str, tmp_path: Path) -> None:
+    content = {"long.csv": random.Random(1).randbytes(2_500_000), "empty.txt": b""}
+    with open_archive(pack(kind, content, tmp_path / "x")) as archive:
+        for name, data in content.items():
+            assert b"".join(archive.chunks(name)) == data
+        with pytest.raises(ArchiveError, match="no member"):
+            list(archive.chunks("x"))
+
+
+@pytest.mark.parametrize("kind", ["zip", "zip-deflated"])
+@pytest.mark.parametrize("change", ["damaged", "truncated"])
+def test_pieces_are_checked_as_the_whole_is(kind: str, change: str, tmp_path: Path) -> None:
+    path = pack(kind, {"a.csv": random.Random(1).randbytes(2_500_000)}, tmp_path / "x.zip")
+    with open_archive(path) as archive:
+        data = bytearray(path.read_bytes())
+        data[2_000_000:] = b"" if change == "truncated" else bytes(1) + data[2_000_001:]
+        path.write_bytes(data)
+        with pytest.raises(ArchiveError, match=r"member 'a\.csv' (is damaged|is truncated|does not unpack)"):
+            list(archive.chunks("a.csv"))
 
 
 @given(st.lists(st.text(max_size=4), unique=True, max_size=30), st.text(max_size=4))

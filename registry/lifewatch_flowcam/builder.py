@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-import sys
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import datasets
@@ -30,34 +30,33 @@ def parse(record: Record) -> tuple[Mapping[str, Any], list[str]]:
     Stations stay strings ("130", "ZG02"). An AphiaID that is not a number is a placeholder, so null. Times
     carry no zone in the table and get none here.
     """
-    unread = []
-    time: datetime.datetime | None = None
-    text = record.get("sample_datetime", "")
-    if text:
-        try:
-            time = datetime.datetime.fromisoformat(text)
-        except ValueError:
-            unread.append("sample_datetime")
-    if time and (len(text) < len("YYYY-MM-DD HH:MM:SS") or time.tzinfo):  # a bare day is no time of sampling
-        time = None
-        unread.append("sample_datetime")
-    station = _shared(record.get("station"))
-    group = f"{station}|{time.isoformat(sep=' ', timespec='milliseconds')}" if station and time else None
+    text, station = record.get("sample_datetime", ""), record.get("station") or None
+    time, written, year = _time(text)
     return {
-        "group": _shared(group),
-        "year": _shared(f"{time:%Y}" if time else None),
+        "group": f"{station}|{written}" if station and written else None,
+        "year": year,
         "station": station,
         "sample_datetime": time,
-        "flowcam_version": _shared(record.get("flowcam_version")),
-        "accepted_label": _shared(record.get("accepted_label")),
+        "flowcam_version": record.get("flowcam_version") or None,
+        "accepted_label": record.get("accepted_label") or None,
         "accepted_aphia_id": _number(record.get("accepted_aphia_id", "")),
         "original_reference_id": record.get("original_reference_id") or None,
-    }, unread
+    }, ["sample_datetime"] if text and time is None else []
 
 
-def _shared(text: str | None) -> str | None:
-    """Null for nothing; one string in memory for all the images of a sample, which are many."""
-    return sys.intern(text) if text else None
+@lru_cache(4096)
+def _time(text: str) -> tuple[datetime.datetime | None, str | None, str | None]:
+    """When a sample was taken, the same to the millisecond as text, its year; remembered, for a sample has many images.
+
+    A bare day is no time of sampling.
+    """
+    try:
+        time = datetime.datetime.fromisoformat(text)
+    except ValueError:
+        return None, None, None
+    if len(text) < len("YYYY-MM-DD HH:MM:SS") or time.tzinfo:
+        return None, None, None
+    return time, time.isoformat(sep=" ", timespec="milliseconds"), f"{time:%Y}"
 
 
 def _number(text: str) -> int | None:

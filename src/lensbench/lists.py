@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 from lensbench.errors import DatasetError
 
 UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """One line of a list."""
 
     id: str
     label: str
     path: str
     """Relative path as listed, with forward slashes: `<folder>/<file>`."""
+    line: int
+    """Its number, from 1."""
 
 
 def folder_name(display: str) -> str:
@@ -56,21 +57,31 @@ def parse_list(text: str, order: Sequence[str], where: str = "list") -> list[Lis
     Takes `/` or `\\`, LF or CRLF and blank lines. Raises DatasetError, naming the line, for an index that is not
     in `order`, a folder that is not its label's, or an id that occurs twice.
     """
-    rows: list[Listed] = []
     seen: set[str] = set()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip():
+    rows = []
+    for row in parse_lines(text.splitlines(), order, where):
+        if row.id in seen:
+            raise DatasetError(f"{where}, line {row.line}: id {row.id} occurs twice")
+        seen.add(row.id)
+        rows.append(row)
+    return rows
+
+
+def parse_lines(lines: Iterable[str], order: Sequence[str], where: str = "list") -> Iterator[Listed]:
+    """As `parse_list`, line by line; an id that occurs twice is left to the caller, who need not keep them all."""
+    for number, line in enumerate(lines, start=1):
+        text = line.strip()
+        if not text:
             continue
         try:
-            path, index = line.strip().replace("\\", "/").rsplit(" ", 1)
-            label = order[int(index)] if int(index) >= 0 else ""
+            path, _, index = text.replace("\\", "/").rpartition(" ")
+            place = int(index)
+            label = order[place] if place >= 0 else ""
         except (ValueError, IndexError) as error:
-            raise DatasetError(f"{where}, line {number}: {line.strip()[:80]!r} is not `<path> <index>`") from error
-        if PurePosixPath(path).parent.name != label:
+            raise DatasetError(f"{where}, line {number}: {text[:80]!r} is not `<path> <index>`") from error
+        folder, _, file = path.rpartition("/")
+        if folder.rpartition("/")[2] != label and PurePosixPath(path).parent.name != label:
             raise DatasetError(f"{where}, line {number}: {path!r} has index {index}, which is {label!r}")
-        key = sample_id(path)
-        if key in seen:
-            raise DatasetError(f"{where}, line {number}: id {key} occurs twice")
-        seen.add(key)
-        rows.append(Listed(key, label, path))
-    return rows
+        found = UUID.findall(file)
+        key = found[0].upper() if len(found) == 1 else sample_id(path)
+        yield Listed(key, label, path, number)

@@ -128,6 +128,23 @@ def write_manifest(manifest: Manifest, path: Path) -> str:
 
 def read_manifest(dataset: Dataset, config: str | None, split: str) -> Manifest:
     """The pinned manifest of one split; raises DatasetError where it is unknown, absent or not the pinned one."""
+    path = _pinned(dataset, config, split)
+    manifest = read_manifest_file(path)
+    if manifest.split != split:
+        raise DatasetError(f"{path}: holds split {manifest.split!r}, not {split!r}")
+    unknown = set(manifest.labels) - {label.name for label in dataset.classes} - {None}
+    if unknown:
+        raise DatasetError(f"{path}: label {min(map(str, unknown))!r} is not in classes.csv")
+    return manifest
+
+
+def read_ids(dataset: Dataset, config: str, split: str) -> pa.ChunkedArray:
+    """The ids of a pinned manifest; raises DatasetError where it is unknown, absent or not the pinned one."""
+    return _table(_pinned(dataset, config, split))["id"]
+
+
+def _pinned(dataset: Dataset, config: str | None, split: str) -> Path:
+    """The file of a pinned manifest, which it is."""
     entry = get_split(dataset, config, split)
     if entry.manifest is None or entry.sha256 is None:
         raise DatasetError(
@@ -142,13 +159,7 @@ def read_manifest(dataset: Dataset, config: str | None, split: str) -> Manifest:
             f"{entry.manifest} is not the manifest that {dataset.name} pins (sha256 {found[:12]}…, expected "
             f"{entry.sha256[:12]}…): restore it with `git checkout -- {entry.manifest}`"
         )
-    manifest = read_manifest_file(entry.manifest)
-    if manifest.split != split:
-        raise DatasetError(f"{entry.manifest}: holds split {manifest.split!r}, not {split!r}")
-    unknown = set(manifest.labels) - {label.name for label in dataset.classes} - {None}
-    if unknown:
-        raise DatasetError(f"{entry.manifest}: label {min(map(str, unknown))!r} is not in classes.csv")
-    return manifest
+    return entry.manifest
 
 
 def awaited(dataset: Dataset, config: Config, split: Split) -> str:
@@ -175,8 +186,16 @@ def get_split(dataset: Dataset, config: str | None, split: str) -> Split:
 
 def read_manifest_file(path: Path) -> Manifest:
     """A manifest as it is on disk, without its lock (use `read_manifest` wherever a number depends on it)."""
+    table = _table(path)
+    columns = {name: tuple(table[name].to_pylist()) for name in table.column_names if name != "split"}
+    ids, labels, groups = (columns.pop(name) for name in ("id", "label", "group"))
+    return Manifest(table["split"][0].as_py(), ids, labels, groups, columns)
+
+
+def _table(path: Path) -> pa.Table:
+    """The checked columns of a manifest."""
     try:
-        table = pq.ParquetFile(path).read()  # pq.read_table would import pandas (a second)
+        table = pq.ParquetFile(path).read(use_threads=False)  # pq.read_table would import pandas (a second)
     except (pa.ArrowInvalid, OSError) as error:
         raise DatasetError(f"{path}: not a readable Parquet manifest: {error}") from error
     names = table.schema.names
@@ -188,9 +207,7 @@ def read_manifest_file(path: Path) -> Manifest:
     splits = table["split"].unique().to_pylist()
     if len(splits) != 1 or table["id"].null_count:
         raise DatasetError(f"{path}: one manifest holds one split and no null id, this one {splits}")
-    columns = {name: tuple(table[name].to_pylist()) for name in names if name != "split"}
-    ids, labels, groups = (columns.pop(name) for name in ("id", "label", "group"))
-    return Manifest(splits[0], ids, labels, groups, columns)
+    return table
 
 
 def label_indices(labels: Sequence[str | None], order: Sequence[str]) -> list[int]:

@@ -4,11 +4,13 @@
 
 Floor = `zipfile` over the inner archive, unpacked before, with sha256 and image header of every member, in a process of
 its own. Build = `prepare` from the nested archive, all columns, metadata table and lists included, in a fresh cache
-folder, again in a process of its own. Times are user + system: of the work, imports done before, and of the process
-from exec to exit. Arms are interleaved, medians of the rounds compared. Memory is the peak of RssAnon.
+folder, again in a process of its own. Times are user + system, by `getrusage` of the process from exec to exit, and of
+the work alone, imports done before. Arms are interleaved, medians of the rounds compared. Memory is the peak of
+RssAnon, sampled every 10 ms; the second table has builds of other sizes beside it.
 
-The archive is a specimen in the publisher's layout; its images are drawn from a pool of 512 pictures. "padded" has the
-same images with 16 KiB of noise behind each: what grows with the bytes of a build shows there.
+The archive is a specimen in the publisher's layout, made once and kept in DIR; its images are drawn from a pool of 512
+pictures. "padded" has the same images with 16 KiB of noise behind each: what grows with the bytes of a build shows
+there, what grows with their number in the last column.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ FULL = 337_567
 POOL = 512
 PAD = 16 << 10
 KIB = 1024
-MEMORY = (5_000, 20_000)
-"""Images of the builds whose memory is compared."""
+SMALL, FEW = 8, 5_000
+"""The builds beside the measured one: an eighth of its images, and few, with and without padding."""
 
 
 def main() -> None:
@@ -56,13 +58,12 @@ def main() -> None:
         return
     images = FULL if args.full else args.images
     rounds = args.rounds or (3 if args.full else 5)
-    compare(archive(args.work, images, args.inner), images, rounds)
-    if not args.full:
-        memory(args.work, args.inner)
+    peak = compare(archive(args.work, images, args.inner), images, rounds)
+    memory(args.work, args.inner, images, peak)
 
 
-def compare(folder: Path, images: int, rounds: int) -> None:
-    """Floor and build in turn; medians."""
+def compare(folder: Path, images: int, rounds: int) -> float:
+    """Floor and build in turn; medians. Returns the peak of the build's memory in KiB."""
     found: dict[str, list[dict[str, float]]] = {"floor": [], "build": []}
     for _ in range(rounds):
         for arm, runs in found.items():
@@ -77,18 +78,24 @@ def compare(folder: Path, images: int, rounds: int) -> None:
         ratios = [run[key] / middle["floor"][key] for key in ("work", "process")]
         print(
             f"{arm:<8} {run['work']:>12.2f} {ratios[0]:>8.2f} {run['process']:>9.2f} {ratios[1]:>8.2f} "
-            f"{run['wall']:>8.1f} {run['peak'] / KIB:>8.0f} MiB"
+            f"{run['wall']:>8.1f} {run['peak'] / KIB:>12.0f}"
         )
+    return middle["build"]["peak"]
 
 
-def memory(work: Path, inner: str) -> None:
-    """Peak private memory over the number of images, and over their bytes."""
-    print(f"\n{'images':>8} {'bytes each':>11} {'RssAnon MiB':>12}")
-    for images in MEMORY:
-        for pad in (0, PAD):
-            folder = archive(work, images, inner, pad)
-            size = (folder / INNER).stat().st_size
-            print(f"{images:>8,} {size // images:>11,} {measure('build', folder)['peak'] / KIB:>12.0f}")
+def memory(work: Path, inner: str, images: int, peak: float) -> None:
+    """Peak private memory of the build over the number of images, and over their bytes."""
+    print(f"\n{'build of':>8} {'archive MB':>11} {'RssAnon MiB':>12}   grows by")
+    small, few = (archive(work, count, inner) for count in (images // SMALL, FEW))
+    for count, folder, kib in [
+        (FEW, few, measure("build", few)["peak"]),
+        (FEW, padded := archive(work, FEW, inner, PAD), measure("build", padded)["peak"]),
+        (images // SMALL, small, less := measure("build", small)["peak"]),
+        (images, archive(work, images, inner), peak),
+    ]:
+        size = (folder / INNER).stat().st_size / 1e6
+        rate = f"{(peak - less) * KIB / (images - images // SMALL):.0f} bytes an image" if count == images else ""
+        print(f"{count:>8,} {size:>11,.0f} {kib / KIB:>12.0f}   {rate}".rstrip())
 
 
 def measure(arm: str, folder: Path) -> dict[str, float]:

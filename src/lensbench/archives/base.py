@@ -255,8 +255,8 @@ class Archive(ABC):
         """The bytes of one member, whole and checked."""
 
     @abstractmethod
-    def read_number(self, number: int) -> bytes:
-        """The bytes of the member with that number in `names`; IndexError for one that is not there."""
+    def read_numbers(self, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        """Lazily, (name, bytes) of the members with those numbers in `names`; IndexError for one not there."""
 
     @abstractmethod
     def _walk(self, wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
@@ -269,6 +269,15 @@ class Archive(ABC):
     @abstractmethod
     def _chunks(self, name: str) -> tuple[int, Iterator[bytes]]:
         """The member's size, and its bytes in pieces."""
+
+    @property
+    def sequential(self) -> bool:
+        """Whether reading one member means reading all before it."""
+        return False
+
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The bytes of one member in pieces, checked when the last one has come; a long one is never in memory."""
+        return self._chunks(name)[1]
 
     def iter(self, names: Iterable[str] | None = None, *, order: Order = "archive") -> Iterator[tuple[str, bytes]]:
         """Yield (name, bytes) lazily: the first item comes before the last member is read.
@@ -345,11 +354,9 @@ class IndexedArchive(Archive):
         """The bytes of one member, whole and checked."""
         return self._fetch(self._number(name))
 
-    def read_number(self, number: int) -> bytes:
-        """The bytes of one member, whole and checked."""
-        if not 0 <= number < len(self._names):
-            raise IndexError(number)
-        return self._fetch(number)
+    def read_numbers(self, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of some members, whole and checked."""
+        return ((name, self._fetch(number)) for number, name in zip(numbers, self._names.at(numbers), strict=True))
 
     def _walk(self, wanted: Collection[str] | None) -> Iterator[tuple[str, bytes]]:
         if wanted is None:

@@ -80,13 +80,16 @@ class TarArchive(Archive):
             return data
         raise self._unknown(name)
 
-    def read_number(self, number: int) -> bytes:
+    def read_numbers(self, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
         """As `read`, by number."""
         directory = self._directory()
-        if not 0 <= number < len(directory.names):
-            raise IndexError(number)
-        name = directory.names[number]
-        return self.read(name) if self._compression else self._read_piece(name, directory.piece(number))
+        for number, name in zip(numbers, directory.names.at(numbers), strict=True):
+            yield name, self.read(name) if self._compression else self._read_piece(name, directory.piece(number))
+
+    @property
+    def sequential(self) -> bool:
+        """True where it is compressed."""
+        return bool(self._compression)
 
     def iter(self, names: Iterable[str] | None = None, *, order: Order = "archive") -> Iterator[tuple[str, bytes]]:
         """As `Archive.iter`; order ``"given"`` is refused where each member would mean a new pass."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bz2
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from lensbench.archives.base import CHUNK, Context, IndexedArchive, Window
@@ -56,8 +56,16 @@ class ZipArchive(IndexedArchive):
         name = self._names[number]
         return name, self._spelled.get(number) or name.encode(), _Entry._make(self._entries[number].item())
 
+    def read_numbers(self, numbers: Sequence[int]) -> Iterator[tuple[str, bytes]]:
+        """Name and bytes of some members, whole and checked."""
+        names = self._names.at(numbers)
+        for number, name, row in zip(numbers, names, self._entries[list(numbers)].tolist(), strict=True):
+            yield name, self._read(name, self._spelled.get(number) or name.encode(), _Entry._make(row))
+
     def _fetch(self, number: int) -> bytes:
-        name, raw, entry = self._entry(number)
+        return self._read(*self._entry(number))
+
+    def _read(self, name: str, raw: bytes, entry: _Entry) -> bytes:
         # One read for header and data: the local extra field is rarely longer than a timestamp's 28 bytes.
         head = LOCAL_HEADER.size + len(raw)
         block = self._pread(name, head + 28 + entry.compressed, entry.at)
@@ -119,9 +127,9 @@ class ZipArchive(IndexedArchive):
         return entry.size, self._unpack(name, raw, entry)
 
     def _unpack(self, name: str, raw: bytes, entry: _Entry) -> Iterator[bytes]:
-        """A compressed member in pieces, so that an inner archive never stands in memory."""
+        """A member in pieces, so that an inner archive never stands in memory."""
         at = entry.at + self._data_begins(name, raw, self._pread(name, LOCAL_HEADER.size + len(raw), entry.at))
-        decompressor = _decompressor(entry.method)
+        decompressor = _Stored(entry.size) if entry.method == STORED else _decompressor(entry.method)
         left, size, crc = entry.compressed, 0, 0
         pending = b""
         while not decompressor.eof:
@@ -143,6 +151,25 @@ class ZipArchive(IndexedArchive):
 
     def _bad(self, name: str, what: str) -> ArchiveError:
         return ArchiveError(f"{self.label}: member {name!r} {what}")
+
+
+class _Stored:
+    """Bytes that are not compressed, behind the same interface."""
+
+    unused_data = b""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def decompress(self, data: bytes | memoryview, /, max_length: int) -> bytes:
+        """The same again."""
+        self._left -= len(data)
+        return bytes(data)
+
+    @property
+    def eof(self) -> bool:
+        """Whether all of it has come."""
+        return self._left <= 0
 
 
 def _decompressor(method: int) -> _Decompressor:

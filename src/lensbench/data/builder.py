@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import datasets
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lensbench.data.index import Index
 from lensbench.data.loader import rebuild
@@ -22,6 +23,8 @@ from lensbench.errors import ArchiveError, LensbenchError
 from lensbench.registry import Config, Label
 
 CLASSIFICATION = "classification"
+FIRST, BATCH = 16, 4 << 20
+"""Rows that are read first; bytes that are read together from then on: memory must not grow with the images."""
 
 
 class BuildError(ArchiveError, datasets.exceptions.DatasetGenerationError):  # type: ignore[misc]
@@ -32,7 +35,7 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     """Rows in manifest order: what the index knows, what the class table says, and what the files hold.
 
     A registry entry derives from it and says how its publisher's files become samples. `SHARD` rows are one unit of
-    work for a process; `step` rows (fewer in streaming) are read at a time.
+    work for a process; `step` rows (fewer in streaming, and of large images) are read at a time.
     """
 
     SHARD = 256
@@ -114,20 +117,31 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def _generate_tables(self, split: str, starts: list[int]) -> Iterator[tuple[int, pa.Table]]:
         rows = self.plan.tables[split]
         schema = self.info.features.arrow_schema
-        labels = {name: index for index, name in enumerate(self.request.order)}
-        known = {label.name: self.of_class(label) for label in self.request.dataset.classes}
-        classes = known if self.request.config.task == CLASSIFICATION else {}
+        order = pa.array(self.request.order, pa.string())
+        classes = self._classes(schema) if "label" in schema.names else {}
+        step = min(self.step, FIRST)
         for start in starts:
-            stop = min(start + self.SHARD, rows.num_rows)
-            for step in range(start, stop, self.step):
-                part = rows.slice(step, min(self.step, stop - step))
-                names = part["label"].to_pylist()
+            at, stop = start, min(start + self.SHARD, rows.num_rows)
+            while at < stop:
+                part = rows.slice(at, min(step, stop - at))
                 columns = dict(zip(part.column_names, part.columns, strict=True)) | self._samples(part)
-                for name in next(iter(classes.values()), {}):
-                    columns[name] = pa.array([classes[label][name] for label in names], schema.field(name).type)
                 if "label" in schema.names:
-                    columns["label"] = pa.array([labels[label] for label in names], pa.int64())
-                yield step, pa.table({name: columns[name] for name in schema.names}, schema=schema)
+                    label = pc.index_in(part["label"], value_set=order)
+                    if label.null_count:
+                        first = part.filter(label.is_null())
+                        raise BuildError(f"{first['id'][0]}: label {first['label'][0].as_py()!r} is not in classes.csv")
+                    columns |= {name: values.take(label) for name, values in classes.items()}
+                    columns["label"] = label
+                table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+                yield at, table
+                at += part.num_rows
+                step = max(1, min(self.step, part.num_rows * BATCH // table.nbytes))
+
+    def _classes(self, schema: pa.Schema) -> dict[str, pa.Array]:
+        """Column → what the class table says, by label index."""
+        known = {label.name: self.of_class(label) for label in self.request.dataset.classes}
+        said = [known[name] for name in self.request.order]
+        return {name: pa.array([row[name] for row in said], schema.field(name).type) for name in (said or [{}])[0]}
 
     def over(self, plan: Plan) -> Self:
         """The same builder over other rows."""

@@ -8,18 +8,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from lensbench.data.keys import repeated
 from lensbench.errors import DatasetError
-from lensbench.splits import Manifest
 
 REQUIRED = ("id", "label", "group")
 
 
+LISTED = pa.schema([("id", pa.string()), ("label", pa.string())])
+
+
 @dataclass(frozen=True)
 class Listed:
-    """A split as a list in the source has it; `where` names the list in messages."""
+    """A split as a list in the source has it: `rows` of `LISTED`, sorted by id. `where` names the list in messages."""
 
     where: str
-    manifest: Manifest
+    rows: pa.Table
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Index:
         lacking = [name for name in REQUIRED if name not in self.rows.column_names]
         if lacking:
             raise DatasetError(f"an index needs the column {lacking[0]!r}")
-        if self.rows["id"].null_count or len(self.rows["id"].unique()) != self.rows.num_rows:
-            counts = self.rows["id"].value_counts().to_pylist()
-            twice = next(entry["values"] for entry in counts if entry["values"] is None or entry["counts"] > 1)
+        if self.rows["id"].null_count:
+            raise DatasetError("a sample of the source has no id")
+        if (twice := repeated(self.rows["id"])) is not None:
             raise DatasetError(f"two samples of the source have the id {twice!r}")

@@ -15,18 +15,28 @@ MODES = {1: "L", 3: "RGB"}
 """Components of a JPEG → what decoders call it."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame header; the three between are tables and extensions."""
+IMAGE = ["bytes", "path"]
+"""The fields of an image as `datasets` stores it."""
 
 ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 """Markers without a segment, and the end of an image: none of them stands before a frame header."""
 
 
 def header(data: bytes, where: str) -> tuple[int, int, str]:
+    """(width, height, mode) of a JPEG from its frame header; ArchiveError naming `where`, as `frame` has it."""
+    try:
+        return frame(data)
+    except ValueError as error:
+        raise ArchiveError(f"{where}: {error}") from None
+
+
+def frame(data: bytes) -> tuple[int, int, str]:
     """(width, height, mode) of a JPEG from its frame header (ITU-T T.81, B.2.2); nothing is decoded.
 
-    Raises ArchiveError naming `where` for what has no such header, is not greyscale or RGB, or is too large.
+    Raises ValueError for what has no such header, is not greyscale or RGB, or is too large.
     """
-    at = 2
-    while data.startswith(b"\xff\xd8") and data[at : at + 1] == b"\xff" and at + 9 < len(data):
+    at, last = 2, len(data) - 9
+    while at < last and data[at] == 0xFF and data.startswith(b"\xff\xd8"):
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1
@@ -35,26 +45,30 @@ def header(data: bytes, where: str) -> tuple[int, int, str]:
         elif marker in FRAMES:
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
             if components not in MODES or not 0 < width * height <= MAX_PIXELS:
-                raise ArchiveError(f"{where}: a {width}×{height} JPEG of {components} components, not 1 or 3")
+                raise ValueError(f"a {width}×{height} JPEG of {components} components, not 1 or 3")
             return width, height, MODES[components]
         else:
             at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    raise ArchiveError(f"{where}: not a readable JPEG ({len(data)} bytes)")
+    raise ValueError(f"not a readable JPEG ({len(data)} bytes)")
 
 
 def read_jpegs(source: Source, rows: pa.Table) -> dict[str, pa.Array]:
     """Columns `image` (struct of bytes and path), `width`, `height`, `mode`, `sha256` for rows of a plan."""
-    images: list[dict[str, bytes | str]] = []
+    images: list[bytes] = []
+    paths: list[str] = []
     facts: list[tuple[int, int, str]] = []
     hashes: list[str] = []
-    for container, member in zip(rows["container"].to_pylist(), rows["member"].to_pylist(), strict=True):
-        data = source.read(container, member)
-        facts.append(header(data, source.where(container, member)))
-        images.append({"bytes": data, "path": member})
+    for container, path, data in source.members(rows):
+        try:
+            facts.append(frame(data))
+        except ValueError as error:
+            raise ArchiveError(f"{source.where(container, path)}: {error}") from None
+        images.append(data)
+        paths.append(path)
         hashes.append(hashlib.sha256(data).hexdigest())
     widths, heights, modes = zip(*facts, strict=True)
     return {
-        "image": pa.array(images, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+        "image": pa.StructArray.from_arrays([pa.array(images, pa.binary()), pa.array(paths, pa.string())], IMAGE),
         "width": pa.array(widths, pa.int32()),
         "height": pa.array(heights, pa.int32()),
         "mode": pa.array(modes, pa.string()),

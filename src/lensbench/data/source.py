@@ -7,35 +7,30 @@ import secrets
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lensbench.archives import Archive, open_archive
+from lensbench.data.spool import append, nameless
+from lensbench.data.text import Text
 from lensbench.digest import sha256_of
 from lensbench.errors import ArchiveError
 
 TEXTS = (".txt", ".csv", ".tsv", ".tab", "")
 ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz")
+MAYBE_TEXT = r"(?i)\.(txt|csv|tsv|tab)?$|(^|/)\.?[^./]*$"
+"""Every name that has one of these suffixes, and few others."""
+SHADOW = r"(^|/)\._[^/]*$"
+CHUNK = 1 << 20
 DEPTH = 3
 """How far below the given folder the folder that holds the publisher's may lie."""
-
-
-@dataclass(frozen=True)
-class Text:
-    """A text file of a source: what to call it in a message, its folder and name, its bytes."""
-
-    where: str
-    folder: str
-    name: str
-    data: bytes
-
-    @cached_property
-    def text(self) -> str:
-        """The decoded text; where it is not UTF-8, Latin-1, which decodes any byte and keeps ASCII."""
-        try:
-            return self.data.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            return self.data.decode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -59,7 +54,7 @@ class Source:
             outer = open_archive(path, note=note)
             self.containers.append(outer)
             if path in spec.archives:
-                inner = [m.name for m in outer.members() if m.name.lower().endswith(".zip")]
+                inner = [name for name in outer.names() if name.lower().endswith(".zip")]
                 self.containers.extend(outer.nested(name) for name in inner)
 
         self._token = secrets.token_hex(8)
@@ -72,27 +67,50 @@ class Source:
         """The bytes of one member."""
         return self.containers[container].read(name)
 
+    def members(self, rows: pa.Table) -> Iterator[tuple[int, str, bytes]]:
+        """(container, name, bytes), lazily, for rows of `table`: only `container` and `number` are looked at."""
+        places = zip(rows["container"].to_pylist(), rows["number"].to_pylist(), strict=True)
+        for container, run in groupby(places, key=itemgetter(0)):
+            for name, data in self.containers[container].read_numbers([number for _, number in run]):
+                yield container, name, data
+
+    def name(self, container: int, number: int) -> str:
+        """The name of the member with that number."""
+        return self.containers[container].names()[number]
+
     def where(self, container: int, name: str) -> str:
         """What a member is called in a message."""
         return f"{self.containers[container].label}!{name}"
 
     def texts(self) -> list[Text]:
-        """All text files (lists, class names, tables), read now and not kept."""
+        """All text files (lists, class names, tables); none is read yet."""
         found = [_loose_text(path, self.spec.base) for path in self.spec.loose]
         for archive in self.containers:
-            names = [m.name for m in archive.members() if _is_text(m.name)]
-            for name, data in archive.iter(names) if names else ():
-                path = PurePosixPath(name)
-                folder = f"{archive.label}!{path.parent}"
-                found.append(Text(f"{archive.label}!{name}", folder, path.name, data))
+            names = archive.names().column
+            maybe = names.filter(pc.match_substring_regex(names, MAYBE_TEXT)).to_pylist()
+            for name, chunks in _contents(archive, [name for name in maybe if _is_text(name)]):
+                folder, _, file = name.rpartition("/")
+                found.append(Text(f"{archive.label}!{name}", f"{archive.label}!{folder or '.'}", file, chunks))
         return found
 
     def files(self) -> Iterator[tuple[int, str]]:
         """(container, name) of every file, but for the shadow files that macOS leaves in archives."""
-        for number, archive in enumerate(self.containers):
-            for member in archive.members():
-                if not _is_shadow(member.name):
-                    yield number, member.name
+        for container, archive in enumerate(self.containers):
+            for name in archive.names():
+                if not _is_shadow(name):
+                    yield container, name
+
+    def table(self) -> pa.Table:
+        """The same in columns: `container` (int16), `number` in it (int32) and `name`."""
+        parts = []
+        for container, archive in enumerate(self.containers):
+            names = archive.names().column
+            number = pa.array(np.arange(len(names), dtype=np.int32))
+            part = pa.table({"container": pa.repeat(pa.scalar(container, pa.int16()), len(names)), "number": number})
+            part = part.append_column("name", names)
+            shadow = pc.match_substring_regex(names, SHADOW)
+            parts.append(part.filter(pc.invert(shadow)) if pc.any(shadow).as_py() else part)
+        return pa.concat_tables(parts)
 
 
 # What this process, or the one it was forked from, holds open. Never looked up by path: a file of the same name may
@@ -113,11 +131,38 @@ def _is_shadow(name: str) -> bool:
 
 
 def _loose_text(path: Path, base: Path | None) -> Text:
+    folder = path.parent.relative_to(base) if base else path.parent
+    return Text(str(path), str(folder), path.name, partial(_pieces, path))
+
+
+def _contents(archive: Archive, names: Sequence[str]) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    """Some members by name, and how to read each in pieces.
+
+    What would mean another pass over the archive each time is copied out in one, to a file without a name.
+    """
+    if not archive.sequential or not names:
+        yield from ((name, partial(archive.chunks, name)) for name in names)
+        return
+    copies, at = nameless(), 0
+    for name, data in archive.iter(names):
+        append(copies, data)
+        yield name, partial(_between, copies, at, at + len(data))
+        at += len(data)
+
+
+def _between(file: IO[bytes], at: int, end: int) -> Iterator[bytes]:
+    while piece := os.pread(file.fileno(), min(CHUNK, end - at), at):
+        at += len(piece)
+        yield piece
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            while piece := file.read(CHUNK):
+                yield piece
     except OSError as error:
         raise ArchiveError(f"{path}: cannot be read ({error.strerror})") from error
-    return Text(str(path), str(path.parent.relative_to(base) if base else path.parent), path.name, data)
 
 
 # -- an unpacked folder --------------------------------------------------------------------------------------

@@ -44,7 +44,7 @@ __all__ = ["Job", "find", "prepare"]
 
 SCHEMA = 2
 CODE = (
-    *("build", "builder", "class_folders", "index", "plan", "samples", "source"),
+    *("build", "builder", "class_folders", "index", "keys", "plan", "samples", "source", "spool", "text"),
     *("../images/*", "../lists", "../rules"),
 )
 """The package's own modules that decide what a build holds; their bytes are part of its hash."""
@@ -285,8 +285,8 @@ def _notes(job: Job, result: Any, part: Path) -> dict[str, Any]:
     }
     digests, stored = {}, {}
     for split, files in result.arrow.items():
-        ids = [key for p in files for key in columns_of(p, ["id"])["id"].to_pylist()]
-        if ids != plan.tables[split]["id"].to_pylist():
+        built = pa.concat_tables([columns_of(p, ["id"]) for p in files])
+        if not built["id"].equals(plan.tables[split]["id"]):
             raise LensbenchError(f"{part}: {split} was not built in the order of its manifest")
         digests[split] = sha256_rows(content_rows(files, split, job.request.order))
         if dict(result.parts) != PUBLISHED:

@@ -135,7 +135,7 @@ def _differences(manifest: Manifest, found: Mapping[str, Row], index: Index) -> 
             if here is not None and values[number] is not None and here != values[number]:
                 yield f"{key}: {name} is {here!r} in the source, {values[number]!r} in the manifest"
     listed = index.lists.get(manifest.split)
-    theirs = dict(zip(listed.manifest.ids, listed.manifest.labels, strict=True)) if listed else {}
+    theirs = dict(zip(listed.rows["id"].to_pylist(), listed.rows["label"].to_pylist(), strict=True)) if listed else {}
     for key, label in zip(manifest.ids, manifest.labels, strict=True):
         if listed and theirs.get(key, label) != label:
             yield f"{key}: label is {theirs[key]!r} in {listed.where}, {label!r} in the manifest"
