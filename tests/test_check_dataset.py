@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -99,6 +101,24 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
     ("file", "old", "new", "what", "words"),
     [
         ("dataset.toml", "schema = 1", "schema = 7", "dataset.toml", "schema 7 is not one this version reads"),
+        (
+            "dataset.toml",
+            "images = {",
+            'superseded_by = "2.0.0"\nimages = {',
+            "dataset.toml",
+            "'2.0.0' is not a version",
+        ),
+        ("dataset.toml", "images = {", 'superseded_by = "1.0.0"\nimages = {', "dataset.toml", "leads back to itself"),
+        ("dataset.toml", "images = {", 'blocked = "a wrong archive"\nimages = {', "dataset.toml", "no version to use"),
+        ("builder.py", "class Builder", "raise SystemExit\nclass Builder", "builder.py", "ends the process when it is"),
+        ("builder.py", "        rows = []", "        raise SystemExit(0)", "specimen/source", "raised SystemExit: 0"),
+        (
+            "specimen.py",
+            "    if size < 4:",
+            "    raise SystemExit\n    if size < 4:",
+            "specimen.py",
+            "raised SystemExit",
+        ),
         ("dataset.toml", "rows = 20", "rows = 21", "official/train", "20 rows, and dataset.toml says 21"),
         ("dataset.toml", 'provenance = "specimen"', 'provenance = "copy"', "specimen/train content", "is synthetic"),
         (
@@ -331,6 +351,42 @@ def test_what_cannot_be_checked_is_one_line(args: list[str], words: str, tiny: T
     done = call(*(str(tmp_path / "empty") if arg == "EMPTY" else arg for arg in args))
     assert done.exit_code != 0
     assert words in f"{done.exception} {done.output}"
+
+
+def process(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a process: an exit code is what a shell sees of it."""
+    line = [sys.executable, "-m", "lensbench", "verify", str(folder)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("file", "end", "failures", "words"),
+    [
+        ("builder.py", "raise SystemExit(0)", 4, "builder.py: {}: ends the process when it is loaded (SystemExit)"),
+        ("builder.py", "import os; os._exit(0)", 1, "ended with exit code 0 before all was checked"),
+        ("builder.py", "import os; os.kill(os.getpid(), 9)", 1, "ended by signal 9 before all was checked"),
+        ("specimen.py", "raise KeyboardInterrupt", 1, "ended with exit code 130 before all was checked"),
+        ("specimen.py", "raise type('Odd', (BaseException,), {})", 1, "specimen.py: raised Odd: without a word"),
+    ],
+)
+def test_code_that_ends_the_process_is_a_failure_before_the_summary(
+    file: str, end: str, failures: int, words: str, tiny: Tiny
+) -> None:
+    path = tiny.folder / file
+    path.write_text(f"{end}\n{path.read_text()}")
+    done = process(tiny.folder)
+    assert done.returncode == 2, done
+    *facts, count = done.stdout.splitlines()
+    lines = [line for line in facts if line.startswith("failed")]
+    assert any(words.format(path) in line for line in lines), lines
+    assert len(lines) == failures and count.endswith(f", {failures} failed")
+
+
+def test_what_the_code_prints_is_no_fact(tiny: Tiny) -> None:
+    path = tiny.folder / "builder.py"
+    path.write_text(f"print('ok       all: of it')\n{path.read_text()}")
+    done = process(tiny.folder)
+    assert done.returncode == 0 and "all: of it" in done.stderr and "all: of it" not in done.stdout
 
 
 # -- pinning -----------------------------------------------------------------------------------------------------

@@ -66,6 +66,8 @@ def parse_dataset(folder: Path, data: Mapping[str, Any]) -> Dataset:
     )
     if dataset.default_config not in dataset.configs:
         raise ValueError(f"default_config {dataset.default_config!r} is not one of the configs")
+    for version in dataset.versions.values():
+        _successor(version, dataset.versions)
     for column in {name for config in dataset.configs.values() for name in (config.labels, config.lists)}:
         order = sorted(int(label.attributes[column]) for label in dataset.classes_in(column))
         if not order or order != list(range(len(order))):
@@ -86,6 +88,17 @@ def _version(name: str, entry: Mapping[str, Any]) -> Version:
         superseded_by=entry.get("superseded_by"),
         schema=entry.get("schema", 1),
     )
+
+
+def _successor(version: Version, versions: Mapping[str, Version]) -> None:
+    """A version is superseded by one that there is, and in the end by one that is not."""
+    passed, later = [version.name], version.superseded_by
+    while later is not None:
+        if later not in versions or later in passed:
+            wrong = "leads back to itself" if later in versions else "is not a version"
+            raise ValueError(f"version {passed[-1]}: superseded_by {later!r} {wrong}{nearest(later, versions)}")
+        passed.append(later)
+        later = versions[later].superseded_by
 
 
 def _config(folder: Path, name: str, entry: Mapping[str, Any], task: str) -> Config:

@@ -29,6 +29,7 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     """
     try:
         dataset = get_dataset(folder.name, folder.parent)
+        dataset.version(None)  # what every check below is of
     except LensbenchError as error:
         yield failed("dataset.toml", str(error))
         return
@@ -37,8 +38,8 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     yield from guarded("classes.csv", check_classes, dataset)
     yield from guarded("builder.py", check_builder, dataset, columns)
     yield from guarded("card", check_card, dataset, columns)
-    yield from check_pins(dataset)
-    yield from check_dvc_files(dataset)
+    yield from guarded("pins", check_pins, dataset)
+    yield from guarded("splits", check_dvc_files, dataset)
     yield from guarded("rules", check_rules, dataset)
     yield from guarded("specimen", check_specimen, dataset)
     yield from _round_trips(dataset)
