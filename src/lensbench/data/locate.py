@@ -75,15 +75,25 @@ def _named(files: Sequence[RemoteFile]) -> list[RemoteFile]:
     for file in files:
         if file.name != UNKNOWN:
             named.append(file)
-        elif _listing(file.record).is_file():
-            entries = json.loads(_listing(file.record).read_text(encoding="utf-8"))
+        else:
+            entries = _listed(file.record) or []
             named += [replace(file, name=e["name"], size=e["size"], md5=e["md5"]) for e in entries]
     return named
 
 
+def _listed(record: str) -> list[dict[str, Any]] | None:
+    """The kept file list of a record; None where there is none, or a damaged one, which is as good as none."""
+    try:
+        entries: list[dict[str, Any]] = json.loads(_listing(record).read_text(encoding="utf-8"))
+        whole = all(Path(e["name"]).name == e["name"] and e.keys() == {"name", "size", "md5"} for e in entries)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return entries if whole and isinstance(entries, list) else None
+
+
 def _ask_names(files: Sequence[RemoteFile], progress: Progress | None) -> None:
     """Read, and keep, the file list of every record that has an unnamed file."""
-    for record in {file.record for file in files if file.name == UNKNOWN and not _listing(file.record).is_file()}:
+    for record in {file.record for file in files if file.name == UNKNOWN and _listed(file.record) is None}:
         found = [f for f in list_record(record, progress=progress) if f.name.lower().endswith(ARCHIVES)]
         if not found:
             raise SourceError(f"record {record} has no archive ({', '.join(ARCHIVES)}) among its files")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,6 @@ from lensbench.sources import RemoteFile
 
 SPLITS = ("train", "validation", "test")
 SPECIMEN = "specimen"
-NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*\Z")
 
 
 @dataclass(frozen=True)
