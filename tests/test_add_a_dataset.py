@@ -151,7 +151,10 @@ def test_the_example_has_what_is_needed_and_says_what_may_go(place: tuple[str | 
     for key in list(at(tomllib.loads(only("toml")), place)):
         data = tomllib.loads(only("toml"))
         del at(data, place)[key]
-        if key in OPTIONAL:
+        if key == "synthetic":  # only a config that has it is called specimen
+            with pytest.raises(ValueError, match="synthetic = true goes with the name 'specimen'"):
+                parse_dataset(folder, data)
+        elif key in OPTIONAL:
             parse_dataset(folder, data)
         else:
             with pytest.raises(KeyError, match=key):

@@ -128,13 +128,27 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
             "official/train content",
             "not synthetic",
         ),
+        ("dataset.toml", "draws = 2", "draws = 1000000000", "drawn/rule", "draws is a whole number, 1…1000"),
+        ("dataset.toml", "folds = 3", "folds = 1001", "grouped/rule", "folds is a whole number, 2…1000"),
+        ("dataset.toml", "train = 20", "train = 10000000000", "drawn/rule", "train is a whole number, 1…1000000000"),
+        ("dataset.toml", 'by = "group"', 'by = "id"', "grouped/rule", "has two values of id"),
+        (
+            "dataset.toml",
+            'group = ["group"]',
+            'group = ["id"]',
+            "specimen/groups as built",
+            "has rows of id = round_",
+        ),
+        ("dataset.toml", 'group = ["group"]', 'group = ["plate"]', "specimen/groups as built", "plate = g has rows of"),
+        ("dataset.toml", 'group = ["group"]', 'group = ["well"]', "specimen/groups as built", "has no such column"),
+        ("builder.py", '"group": group,', '"group": file,', "rules", "no two rows of the specimen share a group"),
         ("dataset.toml", "folds = 3", "folds = 9", "grouped/rule", "4 groups cannot fill 9 folds"),
         ("dataset.toml", "folds = 3", "fold = 3", "grouped/rule", "lacks 'folds'"),
         ("dataset.toml", "test = [0]", "test = [0], validation = [1]", "grouped/rule", "draws the splits"),
         ("dataset.toml", "train = 20", "train = 30", "drawn/rule", "leaves no row of 30 for test"),
         ("classes.csv", "square,Square", "square,Round", "classes.csv", "two classes are displayed as 'Round'"),
         ("classes.csv", "square,Square,1", "square,,1", "classes.csv", "a class without a display"),
-        ("classes.csv", "square,Square,1", "square,Square,1,9", "classes.csv", "more cells than there are columns"),
+        ("classes.csv", "square,Square,1", "square,Square,1,9", "dataset.toml", "more cells than there are columns"),
         ("README.md", "license: cc-by-4.0\n", "", "card/front matter", "'license' is missing"),
         (
             "README.md",
@@ -195,7 +209,16 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
             "plate is None as built, 'g' in the manifest",
         ),
         ("specimen.py", "def make", "def made", "specimen.py", "defines no make()"),
-        ("specimen.py", "key.encode()", "__import__('os').urandom(9)", "specimen.py", "has other pixels"),
+        ("dataset.toml", "synthetic = true", "synthetic = false", "dataset.toml", "goes with the name 'specimen'"),
+        ("dataset.toml", 'labels = "plain"\n', 'labels = "plain"\nsynthetic = true\n', "dataset.toml", "and only so"),
+        ("dataset.toml", '_config = "official"', '_config = "specimen"', "dataset.toml", "the configs of real data"),
+        (
+            "dataset.toml",
+            "[configs.official]",
+            '[[configs.official.files]]\nname = "tiny.zip"\n\n[configs.official]',
+            "dataset.toml",
+            "files of its own are a specimen's",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_its_words(file: str, old: str, new: str, what: str, words: str, tiny: Tiny) -> None:
@@ -324,6 +347,31 @@ def test_a_group_that_nobody_can_list_is_accepted_only_while_groups_are_unknown(
     facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
     assert facts["official/leaks"].state == UNKNOWN
     assert "10 rows without a group (drawn per image)" in facts["official/leaks"].text
+
+
+def test_one_group_is_listed_once(tiny: Tiny) -> None:
+    tiny.replace("dataset.toml", ENTRY, ENTRY + ENTRY)
+    (line,) = failures(tiny)
+    assert line.endswith("dataset.toml: the leak of group g0 in official is listed 2 times")
+
+
+def test_a_leak_that_is_seen_must_be_listed_though_other_groups_are_unknown(tiny: Tiny) -> None:
+    tiny.replace("dataset.toml", ENTRY, ENTRY.replace('"g0"', '"unknown"'))
+    repin(tiny, "test", lambda manifest: replace(manifest, groups=(*manifest.groups[:-1], None)))
+    assert failures(tiny) == [
+        "official/leaks: group g0 is in train and test, and is not on the list of known leaks ([[leaks]])"
+    ]
+    tiny.replace("dataset.toml", '[[leaks]]\nconfig = "official"', ENTRY + '[[leaks]]\nconfig = "official"')
+    facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
+    assert facts["official/leaks"].state == UNKNOWN
+    assert "1 rows without a group; 1 groups seen in two splits" in facts["official/leaks"].text
+
+
+def test_a_published_draw_of_too_many_rows_is_tried_on_none(tiny: Tiny) -> None:
+    old = 'samples = 30\nrule = { kind = "permutation"'
+    tiny.replace("dataset.toml", old, old.replace("30", "1000000000000"))
+    facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
+    assert facts["drawn/rule"].state == UNKNOWN and "more than 1,000,000" in facts["drawn/rule"].text
 
 
 # -- the command -------------------------------------------------------------------------------------------------

@@ -9,16 +9,10 @@ from lensbench.errors import LensbenchError
 from lensbench.registry import Dataset, get_dataset
 from lensbench.verify.card import check_card
 from lensbench.verify.facts import Checked, failed, guarded, ok
-from lensbench.verify.folder import (
-    check_benchmarks,
-    check_builder,
-    check_classes,
-    check_made_twice,
-    check_rules,
-    check_specimen,
-)
+from lensbench.verify.folder import check_benchmarks, check_builder, check_classes, check_rules
 from lensbench.verify.pinned import check_dvc_files, check_pins
 from lensbench.verify.source import check_source
+from lensbench.verify.specimen import check_made, check_specimen, check_unpublished
 
 
 def check_dataset(folder: Path) -> Iterator[Checked]:
@@ -42,8 +36,9 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     yield from guarded("splits", check_dvc_files, dataset)
     yield from guarded("rules", check_rules, dataset)
     yield from guarded("specimen", check_specimen, dataset)
+    yield from guarded("specimen/samples", check_unpublished, dataset)
     yield from _round_trips(dataset)
-    yield from guarded("specimen.py", check_made_twice, dataset)
+    yield from guarded("specimen.py", check_made, dataset)
     yield from guarded("benchmarks", check_benchmarks, dataset)
 
 
