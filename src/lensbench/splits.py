@@ -21,7 +21,7 @@ from lensbench.digest import UNKNOWN, sha256_file, sha256_rows
 from lensbench.errors import DatasetError
 from lensbench.paths import atomic
 from lensbench.registry import Config, Dataset, Split
-from lensbench.sources import ARCHIVE
+from lensbench.sources import ARCHIVE, NO_RECORD
 
 KEYS = ("id", "split", "label", "group")
 HASHED = "hash200"
@@ -147,8 +147,9 @@ def awaited(dataset: Dataset, config: Config, split: Split) -> str:
     record = dataset.version(None).record
     names = [file.name for file in files.values() if file.name != UNKNOWN and file.role == ARCHIVE]
     source = ", ".join(names) or "the files"
+    source += f" of Zenodo record {record}" if record != NO_RECORD else ""
     how = f"drawn by the rule {config.rule.kind!r}" if config.rule else "given"
-    return f"they are {how} at the first complete build from {source} of Zenodo record {record}"
+    return f"they are {how} at the first complete build from {source}"
 
 
 def get_split(dataset: Dataset, config: str | None, split: str) -> Split:

@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lensbench.cli.options import registry_option
+
+if TYPE_CHECKING:
+    from lensbench.verify import Checked
+
+COLOURS = {"ok": "green", "unknown": "yellow", "failed": "red"}
 
 
 @click.command("verify")
@@ -39,7 +45,6 @@ def command(
     bench verify aitslab_bioimaging1 --deep --source DIR
     """
     from lensbench.cli.apart import Deep, check_apart
-    from lensbench.errors import printable
     from lensbench.verify import FAILED, Checked, summary
 
     if not deep and (source or config or revision or partial):
@@ -48,10 +53,22 @@ def command(
     facts = list[Checked]()
     for fact in check_apart(_folder(dataset), further):
         facts.append(fact)
-        click.echo(printable(f"{fact.state:<8} {fact.what}: {fact.text}"))
+        click.echo(_line(fact))
     click.echo(summary(facts))
     if any(fact.state == FAILED for fact in facts):
         sys.exit(2)
+
+
+def _line(fact: Checked) -> str:
+    """A fact on one line; on a terminal wrapped, and the state in colour."""
+    from lensbench.cli.layout import paragraph
+    from lensbench.errors import printable
+
+    line = printable(f"{fact.state:<8} {fact.what}: {fact.text}")
+    if not sys.stdout.isatty():
+        return line
+    wrapped = "\n".join(paragraph(line, indent=0, hang=9)).replace(f"{fact.state} ", f"{fact.state:<8} ", 1)
+    return wrapped.replace(fact.state, click.style(fact.state, fg=COLOURS[fact.state]), 1)
 
 
 def _folder(dataset: str) -> Path:

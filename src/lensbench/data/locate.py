@@ -21,6 +21,7 @@ from lensbench.paths import home, write_text
 from lensbench.registry import SPECIMEN, Config, Dataset, Version
 from lensbench.sources import (
     ARCHIVE,
+    NO_RECORD,
     Progress,
     RemoteFile,
     describe,
@@ -175,6 +176,8 @@ def locate(
                 f"LENSBENCH_OFFLINE): {_ways(dataset, essential)}"
             )
         return _archives(files, found)
+    if here_only := [file.name for file in essential if file.record == NO_RECORD and not file.mirrors]:
+        raise SourceError(f"{here_only[0]} has no record that it could be fetched from: {_ways(dataset, essential)}")
     if any(file.name.endswith(".7z") for file in wanted) and find_spec("py7zr") is None:
         raise SourceError(
             f'{wanted[0].name} is a 7z archive, and reading it needs py7zr: pip install "lensbench[formats]"'
@@ -200,7 +203,7 @@ def _ask(file: RemoteFile, progress: Progress | None, confirm: Callable[[str], b
 
 
 def _ways(dataset: Dataset, files: Sequence[RemoteFile]) -> str:
-    what = ", ".join(f"{_name(file)} of Zenodo record {file.record} ({size_text(file)})" for file in files)
+    what = ", ".join(f"{replace(file, name=_name(file)).title} ({size_text(file)})" for file in files)
     synthetic = dataset.specimens
     other = f', or use the synthetic config "{synthetic[0]}" (--config {synthetic[0]})' if synthetic else ""
     return f"lay {what} into a folder and name it with data_dir= (--source DIR or LENSBENCH_SOURCE){other}"

@@ -14,6 +14,7 @@ from lensbench.errors import nearest
 from lensbench.registry import fields
 from lensbench.registry.fields import known
 from lensbench.registry.values import (
+    ALPHABETICAL,
     SPECIMEN,
     SPLITS,
     Absent,
@@ -293,3 +294,6 @@ def _check_order(dataset: Dataset, column: str) -> None:
     cells = [label.attributes[column] for label in dataset.classes_in(column)]
     if not cells or sorted(cells) != sorted(map(str, range(len(cells)))):
         raise ValueError(f"classes.csv: column {column!r} is not an index order 0…{len(cells) - 1}")
+    order = sorted(dataset.classes_in(column), key=lambda label: int(label.attributes[column]))
+    if column == ALPHABETICAL and tuple(label.name for label in order) != dataset.label_order(ALPHABETICAL):
+        raise ValueError(f"classes.csv: column {column!r} is not the alphabetical order of all names")

@@ -13,7 +13,7 @@ from pathlib import Path
 from lensbench.digest import UNKNOWN, sha256_file
 from lensbench.errors import DatasetError
 from lensbench.registry import SPECIMEN, Config, Dataset, Leak
-from lensbench.sources import RemoteFile
+from lensbench.sources import NO_RECORD, RemoteFile
 from lensbench.splits import Manifest, awaited, read_manifest
 from lensbench.verify.facts import FAILED, Checked, failed, guarded, ok, unknown, verdict
 
@@ -221,4 +221,5 @@ def _sources(dataset: Dataset) -> Iterator[Checked]:
             if file.sha256 is None:
                 stated = "md5 pinned, sha256 not seen yet" if file.md5 else "digest not seen yet"
                 name = file.name if file.name != UNKNOWN else "files"
-                yield unknown(f"{version.name}/{name}", f"{file.role} of record {file.record}: {stated}")
+                where = "" if file.record == NO_RECORD else f" of record {file.record}"
+                yield unknown(f"{version.name}/{name}", f"{file.role}{where}: {stated}")
