@@ -36,7 +36,7 @@ __all__ = ["Job", "find", "prepare"]
 
 SCHEMA = 2
 CODE = (
-    *("build", "builder", "class_folders", "index", "plan", "samples", "source"),
+    *("build", "builder", "class_folders", "crops", "index", "plan", "samples", "source"),
     *("../images/*", "../lists", "../rules"),
 )
 """The package's own modules that decide what a build holds; their bytes are part of its hash."""
