@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -331,3 +334,28 @@ def test_an_unknown_benchmark_comes_with_the_nearest() -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_every_damaged_manifest_is_read_or_refused(tmp_path: Path) -> None:
+    whole = (registry_root() / "aitslab_bioimaging1" / "splits" / "official-train.parquet").read_bytes()
+    path, refused = tmp_path / "m.parquet", 0
+    for seed in range(400):
+        dice, data = random.Random(seed), bytearray(whole)
+        for _ in range(dice.choice((1, 2, 8))):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        path.write_bytes(data)
+        try:
+            read_manifest_file(path)
+        except DatasetError:
+            refused += 1
+    assert 200 < refused < 400
+
+
+def test_a_manifest_of_texts_that_are_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    write_manifest(Manifest.of("test", [("aaaa", "bbbb", None)]), path)
+    text = pa.array([b"\xff\xfe"], pa.binary()).cast(pa.string(), safe=False)
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.set_column(2, "label", text), path)
+    with pytest.raises(DatasetError, match="not a readable Parquet manifest"):
+        read_manifest_file(path)

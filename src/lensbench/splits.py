@@ -164,7 +164,8 @@ def read_manifest_file(path: Path) -> Manifest:
     """A manifest as it is on disk, without its lock (use `read_manifest` wherever a number depends on it)."""
     try:
         table = pq.ParquetFile(path).read()  # pq.read_table would import pandas (a second)
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # that texts are UTF-8, for one
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DatasetError(f"{path}: not a readable Parquet manifest: {error}") from error
     names = table.schema.names
     if tuple(names[: len(KEYS)]) != KEYS or len(set(names)) != len(names):
