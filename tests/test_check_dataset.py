@@ -437,6 +437,13 @@ def test_what_the_code_prints_is_no_fact(tiny: Tiny) -> None:
     assert done.returncode == 0 and "all: of it" in done.stderr and "all: of it" not in done.stdout
 
 
+def test_no_command_ends_well_because_the_code_of_a_folder_says_so(tiny: Tiny, tmp_path: Path) -> None:
+    tiny.replace("specimen.py", "    if size < 4:", "    raise SystemExit(0)\n    if size < 4:")
+    line = [sys.executable, "-m", "lensbench", "specimen", NAME, "--size", "9", "--to", str(tmp_path / "made")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2 and "ended the program before its work was done" in done.stderr
+
+
 # -- pinning -----------------------------------------------------------------------------------------------------
 
 
