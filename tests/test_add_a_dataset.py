@@ -28,6 +28,7 @@ from lensbench.digest import sha256_file
 from lensbench.errors import DatasetError
 from lensbench.evaluation import evaluate
 from lensbench.record import read_record
+from lensbench.registry import get_dataset
 from lensbench.registry.entry import KEYS, PROVENANCE, parse_dataset
 from lensbench.rules import GROUP, KINDS, SAMPLE
 from lensbench.splits import Manifest, read_manifest_file, write_manifest
@@ -151,7 +152,10 @@ def test_the_example_has_what_is_needed_and_says_what_may_go(place: tuple[str | 
     for key in list(at(tomllib.loads(only("toml")), place)):
         data = tomllib.loads(only("toml"))
         del at(data, place)[key]
-        if key in OPTIONAL:
+        if key == "synthetic":  # only a config that has it is called specimen
+            with pytest.raises(ValueError, match="synthetic = true goes with the name 'specimen'"):
+                parse_dataset(folder, data)
+        elif key in OPTIONAL:
             parse_dataset(folder, data)
         else:
             with pytest.raises(KeyError, match=key):
@@ -188,6 +192,32 @@ def test_bench_verify_passes_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.exit_code == 0 and done.output.endswith(" 0 failed\n"), done.output
 
 
+def test_bench_show_says_no_record_and_names_an_order_once(in_use: Path) -> None:
+    done = call("show", NAME)
+    assert done.exit_code == 0 and "record none" not in done.output and "doi none" not in done.output
+    assert "no record, no doi, schema 1" in done.output and "from tiny_shapes.zip\n" in done.output
+    assert "label orders that --labels takes by name: alphabetical (3)\n" in done.output
+
+
+def test_what_no_record_holds_is_not_fetched(in_use: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    done = call("fetch", NAME, "--yes")
+    words = (
+        "tiny_shapes.zip has no record that it could be fetched from: lay tiny_shapes.zip (unknown size) into a folder"
+    )
+    assert words in str(done.exception)
+
+
+def test_an_order_called_alphabetical_is(tmp_path: Path) -> None:
+    shutil.copytree(FOLDER, tmp_path / NAME)
+    path = tmp_path / NAME / "classes.csv"
+    path.write_text(
+        path.read_text().replace("Disc,0", "Disc,9").replace("Square,1", "Square,0").replace("Disc,9", "Disc,1")
+    )
+    with pytest.raises(DatasetError, match="'alphabetical' is not the alphabetical order of all names"):
+        get_dataset(NAME, tmp_path)
+
+
 def test_it_loads_from_its_registry(in_use: Path) -> None:
     data = lensbench.load_dataset(NAME, "specimen")
     assert {name: rows.num_rows for name, rows in data.items()} == {"train": 17, "test": 7}
@@ -220,7 +250,7 @@ def test_a_model_is_scored_on_its_benchmark(in_use: Path, tmp_path: Path) -> Non
 
 def test_the_benchmark_on_real_data_says_what_it_waits_for(in_use: Path, tmp_path: Path) -> None:
     write(tmp_path, colour_model(3, side=32), "my.onnx")
-    with pytest.raises(DatasetError, match=r"tiny_shapes\.zip of Zenodo record none"):
+    with pytest.raises(DatasetError, match=r"first complete build from tiny_shapes\.zip"):
         evaluate(tmp_path / "my.onnx", NAME, labels="alphabetical", out=tmp_path / "run")
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -99,6 +101,24 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
     ("file", "old", "new", "what", "words"),
     [
         ("dataset.toml", "schema = 1", "schema = 7", "dataset.toml", "schema 7 is not one this version reads"),
+        (
+            "dataset.toml",
+            "images = {",
+            'superseded_by = "2.0.0"\nimages = {',
+            "dataset.toml",
+            "'2.0.0' is not a version",
+        ),
+        ("dataset.toml", "images = {", 'superseded_by = "1.0.0"\nimages = {', "dataset.toml", "leads back to itself"),
+        ("dataset.toml", "images = {", 'blocked = "a wrong archive"\nimages = {', "dataset.toml", "no version to use"),
+        ("builder.py", "class Builder", "raise SystemExit\nclass Builder", "builder.py", "ends the process when it is"),
+        ("builder.py", "        rows = []", "        raise SystemExit(0)", "specimen/source", "raised SystemExit: 0"),
+        (
+            "specimen.py",
+            "    if size < 4:",
+            "    raise SystemExit\n    if size < 4:",
+            "specimen.py",
+            "raised SystemExit",
+        ),
         ("dataset.toml", "rows = 20", "rows = 21", "official/train", "20 rows, and dataset.toml says 21"),
         ("dataset.toml", 'provenance = "specimen"', 'provenance = "copy"', "specimen/train content", "is synthetic"),
         (
@@ -108,13 +128,27 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
             "official/train content",
             "not synthetic",
         ),
+        ("dataset.toml", "draws = 2", "draws = 1000000000", "drawn/rule", "draws is a whole number, 1…1000"),
+        ("dataset.toml", "folds = 3", "folds = 1001", "grouped/rule", "folds is a whole number, 2…1000"),
+        ("dataset.toml", "train = 20", "train = 10000000000", "drawn/rule", "train is a whole number, 1…1000000000"),
+        ("dataset.toml", 'by = "group"', 'by = "id"', "grouped/rule", "has two values of id"),
+        (
+            "dataset.toml",
+            'group = ["group"]',
+            'group = ["id"]',
+            "specimen/groups as built",
+            "has rows of id = round_",
+        ),
+        ("dataset.toml", 'group = ["group"]', 'group = ["plate"]', "specimen/groups as built", "plate = g has rows of"),
+        ("dataset.toml", 'group = ["group"]', 'group = ["well"]', "specimen/groups as built", "has no such column"),
+        ("builder.py", '"group": group,', '"group": file,', "rules", "no two rows of the specimen share a group"),
         ("dataset.toml", "folds = 3", "folds = 9", "grouped/rule", "4 groups cannot fill 9 folds"),
         ("dataset.toml", "folds = 3", "fold = 3", "grouped/rule", "lacks 'folds'"),
         ("dataset.toml", "test = [0]", "test = [0], validation = [1]", "grouped/rule", "draws the splits"),
         ("dataset.toml", "train = 20", "train = 30", "drawn/rule", "leaves no row of 30 for test"),
         ("classes.csv", "square,Square", "square,Round", "classes.csv", "two classes are displayed as 'Round'"),
         ("classes.csv", "square,Square,1", "square,,1", "classes.csv", "a class without a display"),
-        ("classes.csv", "square,Square,1", "square,Square,1,9", "classes.csv", "more cells than there are columns"),
+        ("classes.csv", "square,Square,1", "square,Square,1,9", "dataset.toml", "more cells than there are columns"),
         ("README.md", "license: cc-by-4.0\n", "", "card/front matter", "'license' is missing"),
         (
             "README.md",
@@ -175,7 +209,16 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
             "plate is None as built, 'g' in the manifest",
         ),
         ("specimen.py", "def make", "def made", "specimen.py", "defines no make()"),
-        ("specimen.py", "key.encode()", "__import__('os').urandom(9)", "specimen.py", "has other pixels"),
+        ("dataset.toml", "synthetic = true", "synthetic = false", "dataset.toml", "goes with the name 'specimen'"),
+        ("dataset.toml", 'labels = "plain"\n', 'labels = "plain"\nsynthetic = true\n', "dataset.toml", "and only so"),
+        ("dataset.toml", '_config = "official"', '_config = "specimen"', "dataset.toml", "the configs of real data"),
+        (
+            "dataset.toml",
+            "[configs.official]",
+            '[[configs.official.files]]\nname = "tiny.zip"\n\n[configs.official]',
+            "dataset.toml",
+            "files of its own are a specimen's",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_its_words(file: str, old: str, new: str, what: str, words: str, tiny: Tiny) -> None:
@@ -330,6 +373,31 @@ def test_a_group_that_nobody_can_list_is_accepted_only_while_groups_are_unknown(
     assert "10 rows without a group (drawn per image)" in facts["official/leaks"].text
 
 
+def test_one_group_is_listed_once(tiny: Tiny) -> None:
+    tiny.replace("dataset.toml", ENTRY, ENTRY + ENTRY)
+    (line,) = failures(tiny)
+    assert line.endswith("dataset.toml: the leak of group g0 in official is listed 2 times")
+
+
+def test_a_leak_that_is_seen_must_be_listed_though_other_groups_are_unknown(tiny: Tiny) -> None:
+    tiny.replace("dataset.toml", ENTRY, ENTRY.replace('"g0"', '"unknown"'))
+    repin(tiny, "test", lambda manifest: replace(manifest, groups=(*manifest.groups[:-1], None)))
+    assert failures(tiny) == [
+        "official/leaks: group g0 is in train and test, and is not on the list of known leaks ([[leaks]])"
+    ]
+    tiny.replace("dataset.toml", '[[leaks]]\nconfig = "official"', ENTRY + '[[leaks]]\nconfig = "official"')
+    facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
+    assert facts["official/leaks"].state == UNKNOWN
+    assert "1 rows without a group; 1 groups seen in two splits" in facts["official/leaks"].text
+
+
+def test_a_published_draw_of_too_many_rows_is_tried_on_none(tiny: Tiny) -> None:
+    old = 'samples = 30\nrule = { kind = "permutation"'
+    tiny.replace("dataset.toml", old, old.replace("30", "1000000000000"))
+    facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
+    assert facts["drawn/rule"].state == UNKNOWN and "more than 1,000,000" in facts["drawn/rule"].text
+
+
 # -- the command -------------------------------------------------------------------------------------------------
 
 
@@ -355,6 +423,49 @@ def test_what_cannot_be_checked_is_one_line(args: list[str], words: str, tiny: T
     done = call(*(str(tmp_path / "empty") if arg == "EMPTY" else arg for arg in args))
     assert done.exit_code != 0
     assert words in f"{done.exception} {done.output}"
+
+
+def process(folder: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a process: an exit code is what a shell sees of it."""
+    line = [sys.executable, "-m", "lensbench", "verify", str(folder)]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("file", "end", "failures", "words"),
+    [
+        ("builder.py", "raise SystemExit(0)", 6, "builder.py: {}: ends the process when it is loaded (SystemExit)"),
+        ("builder.py", "import os; os._exit(0)", 1, "ended with exit code 0 before all was checked"),
+        ("builder.py", "import os; os.kill(os.getpid(), 9)", 1, "ended by signal 9 before all was checked"),
+        ("specimen.py", "raise KeyboardInterrupt", 1, "ended with exit code 130 before all was checked"),
+        ("specimen.py", "raise type('Odd', (BaseException,), {})", 1, "specimen.py: raised Odd: without a word"),
+    ],
+)
+def test_code_that_ends_the_process_is_a_failure_before_the_summary(
+    file: str, end: str, failures: int, words: str, tiny: Tiny
+) -> None:
+    path = tiny.folder / file
+    path.write_text(f"{end}\n{path.read_text()}")
+    done = process(tiny.folder)
+    assert done.returncode == 2, done
+    *facts, count = done.stdout.splitlines()
+    lines = [line for line in facts if line.startswith("failed")]
+    assert any(words.format(path) in line for line in lines), lines
+    assert len(lines) == failures and count.endswith(f", {failures} failed")
+
+
+def test_what_the_code_prints_is_no_fact(tiny: Tiny) -> None:
+    path = tiny.folder / "builder.py"
+    path.write_text(f"print('ok       all: of it')\n{path.read_text()}")
+    done = process(tiny.folder)
+    assert done.returncode == 0 and "all: of it" in done.stderr and "all: of it" not in done.stdout
+
+
+def test_no_command_ends_well_because_the_code_of_a_folder_says_so(tiny: Tiny, tmp_path: Path) -> None:
+    tiny.replace("specimen.py", "    if size < 4:", "    raise SystemExit(0)\n    if size < 4:")
+    line = [sys.executable, "-m", "lensbench", "specimen", NAME, "--size", "9", "--to", str(tmp_path / "made")]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2 and "ended the program before its work was done" in done.stderr
 
 
 # -- pinning -----------------------------------------------------------------------------------------------------

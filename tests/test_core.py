@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -352,3 +355,28 @@ def test_rows_of_unknown_cluster_are_not_one_group() -> None:
     unknown = Manifest.of("test", [("a", "Artefact", None), ("b", "Artefact", "h"), ("c", "Artefact", None)])
     with pytest.raises(DatasetError, match=r"'group' is unknown for 2 rows of test \(a, for one\), so no interval"):
         clusters(spec, unknown, ["a", "b", "c"])
+
+
+def test_every_damaged_manifest_is_read_or_refused(tmp_path: Path) -> None:
+    whole = (registry_root() / "aitslab_bioimaging1" / "splits" / "official-train.parquet").read_bytes()
+    path, refused = tmp_path / "m.parquet", 0
+    for seed in range(400):
+        dice, data = random.Random(seed), bytearray(whole)
+        for _ in range(dice.choice((1, 2, 8))):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        path.write_bytes(data)
+        try:
+            read_manifest_file(path)
+        except DatasetError:
+            refused += 1
+    assert 200 < refused < 400
+
+
+def test_a_manifest_of_texts_that_are_not_utf8_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.parquet"
+    write_manifest(Manifest.of("test", [("aaaa", "bbbb", None)]), path)
+    text = pa.array([b"\xff\xfe"], pa.binary()).cast(pa.string(), safe=False)
+    table = pq.ParquetFile(path).read()
+    pq.write_table(table.set_column(2, "label", text), path)
+    with pytest.raises(DatasetError, match="not a readable Parquet manifest"):
+        read_manifest_file(path)

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from lensbench.data import crops
 from lensbench.data.loader import load_builder
 from lensbench.errors import LensbenchError
 from lensbench.images.content import pixels_sha256, sample_sha256
-from lensbench.images.decode import decode
+from lensbench.images.decode import decode, dng
 from tests.raw_drone_files import FOLDER, SMALL, archive, changed, folder, index, read, small, specimen
 
 Rows = dict[str, list[Any]]
@@ -442,8 +443,7 @@ def test_without_rawpy_tiles_load_and_the_report_says_what_was_not_compared(
 ) -> None:
     want = read(archive(made), "segmentation")["sha256"]
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    module = sys.modules[load_builder(FOLDER).__module__]
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    monkeypatch.setattr(crops, "find_spec", lambda name: None)
     assert read(archive(made), "segmentation")["sha256"] == want
     report = index(archive(made), "segmentation").report["columns"]
     assert (report["image"], report["image_001"]) == ("not compared", "compared")
@@ -453,15 +453,14 @@ def test_without_rawpy_tiles_load_and_the_report_says_what_was_not_compared(
 
 
 def test_a_frame_is_decoded_once_for_each_part(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules[load_builder(FOLDER).__module__]
-    decoded, real = Counter[str](), module.dng
+    decoded, real = Counter[str](), dng
 
     def counted(data: bytes, where: str) -> NDArray[np.uint16]:
         decoded[where] += 1
         pixels: NDArray[np.uint16] = real(data, where)
         return pixels
 
-    monkeypatch.setattr(module, "dng", counted)
+    monkeypatch.setattr(crops, "dng", counted)
     read(archive(made), "segmentation")
     assert len(decoded) == 12
     assert set(decoded.values()) == {1}

@@ -88,6 +88,7 @@ def test_archives_are_clean_and_an_unpinned_digest_is_unknown(tiny: Tiny) -> Non
     assert {what for what, state in found.items() if state == OK} == {
         *("official/columns as built", "official/train as built", "official/train content"),
         *("official/test as built", "official/test content", "official/leaks as built"),
+        "official/groups as built",
     }
 
 
@@ -144,6 +145,14 @@ def test_other_ids_of_the_same_objects_and_another_compression_change_nothing(ti
         pixels = read(mask)
         write_png(mask, np.where(pixels == 7, 65000, pixels).astype(np.uint16), 0)
     assert failures(unpacked) == []
+
+
+def test_a_wrong_rule_of_the_builder_is_not_said_row_by_row(tiny: Tiny, unpacked: Path) -> None:
+    tiny.replace("builder.py", "else labelmap_sha256", "else pixels_sha256")
+    found = [line for line in failures(unpacked) if line.startswith("official/train as built: ")]
+    for lines in (found[:4], found[4:]):
+        assert len(lines) == 4 and lines[3] == "official/train as built: and 17 rows more: all that there are"
+    assert "its stored images are not those its sha256 names" in found[0] and "not the pinned one" in found[4]
 
 
 def test_a_missing_row_is_named_and_with_partial_it_is_unknown(tiny: Tiny, unpacked: Path) -> None:

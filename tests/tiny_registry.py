@@ -269,11 +269,11 @@ def write(place: Path) -> Tiny:
     toml = tiny.folder / "dataset.toml"
     toml.write_text(HEAD + "".join(unpinned.values()))
     for config, options in (("specimen", ()), ("official", ("--source", str(tiny.source)))):
-        toml.write_text(toml.read_text().replace(unpinned[config], _pin(tiny, config, *options)))
+        toml.write_text(toml.read_text().replace(unpinned[config], pin_config(tiny, config, *options)))
     return tiny
 
 
-def _pin(tiny: Tiny, config: str, *options: str) -> str:
+def pin_config(tiny: Tiny, config: str, *options: str) -> str:
     """What `scripts/pin.py` prints."""
     said = io.StringIO()
     with patch.dict(os.environ), redirect_stdout(said):

@@ -8,7 +8,7 @@ irregularities.
 Pixels are decided in integer arithmetic alone, from the image's id, its class and nothing else, so they are
 equal on every machine. The JPEG encoder and zlib are not ours: an archive's digest is what they make it.
 
-The file is loaded by path and needs numpy and OpenCV only (py7zr for layout 1.0.0).
+The file is loaded by path (layout 1.0.0 needs py7zr).
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from lensbench.images.splitmix import splitmix
 
 CLASSES = Path(__file__).with_name("classes.csv")
 DEFAULT_SIZE = 3_200
@@ -195,15 +197,6 @@ def plan(
 # -- integer arithmetic --------------------------------------------------------------------------------------
 
 
-def _splitmix(key: int, count: int) -> NDArray[np.uint64]:
-    """``count`` numbers of the SplitMix64 sequence that starts at ``key`` (Steele, Lea & Flood 2014)."""
-    start = np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
-    z = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def _isqrt(value: NDArray[np.int64]) -> NDArray[np.int64]:
     """Floor of the square root, by Newton's method from above."""
     root = np.full_like(value, 1 << 20)
@@ -253,7 +246,7 @@ class _Dice:
     """Whole numbers from one SplitMix64 sequence, in the order in which they are asked for."""
 
     def __init__(self, key: int) -> None:
-        self._values = iter(_splitmix(key, 96).tolist())
+        self._values = iter(splitmix(key, 96).tolist())
 
     def between(self, low: int, high: int) -> int:
         return int(low + next(self._values) % (high - low + 1))
@@ -429,7 +422,7 @@ def _box_blur(plane: Plane) -> Plane:
 def _noise(key: int, shape: tuple[int, ...]) -> Plane:
     """Sums of four bytes less their mean: nearly Gaussian, standard deviation 148."""
     count = int(np.prod(shape))
-    octets = _splitmix(key, (count + 1) // 2).astype("<u8").view(np.uint8)[: 4 * count]
+    octets = splitmix(key, (count + 1) // 2).astype("<u8").view(np.uint8)[: 4 * count]
     sums: Plane = octets.reshape(-1, 4).sum(axis=1, dtype=np.int32).reshape(shape)
     return sums - 510
 

@@ -12,10 +12,8 @@ import csv
 import io
 import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,13 +22,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from lensbench.data import crops
 from lensbench.data.builder import ImageBuilder
 from lensbench.data.index import Index
 from lensbench.data.request import Request
 from lensbench.data.source import Source
 from lensbench.errors import ArchiveError, DatasetError
 from lensbench.images.content import pixels_sha256, sample_sha256
-from lensbench.images.decode import decode, dng, encode_png, mosaic
+from lensbench.images.decode import encode_png
+from lensbench.images.tiles import tiles as tiles_of
 from lensbench.registry import Config, Label
 
 FULL_FRAME, SEGMENTATION, CLASSIFICATION = "full_frame", "segmentation", "classification"
@@ -46,7 +46,7 @@ TILE_NAME = re.compile(r"\d{2}_\d{5}", re.ASCII)
 IMAGES = (".dng", ".png", ".tif", ".tiff")
 FRAMES = 12
 SIDE = 256
-STEP = 16
+UNIT = 16
 """Twelve bits, left-justified: the unit of the full intensity."""
 CAR, NO_CAR = "car", "no car"
 THRESHOLD, SHUFFLE_SEED = 100, 72
@@ -67,9 +67,6 @@ CAMERA: Mapping[str, Any] = {
     "sensor": "DJI L1D-20c (Sony IMX183)",
 }
 """The same for every frame: as the publisher's code states it, gain and sensor as the datasheet does."""
-
-Place = tuple[int, str]
-"""Container and member name."""
 
 
 class Builder(ImageBuilder):
@@ -129,17 +126,19 @@ class Builder(ImageBuilder):
         the tiles that it lacks), naming the file.
         """
         files = _find(source, request)
-        report: dict[str, Any] = {}
+        notes: dict[str, Any] = {}
         if request.config.family == FULL_FRAME:
             rows = _frame_rows(source, files)
         else:
-            rows, report = _tile_rows(source, files, request)
+            rows, notes = _tile_rows(source, files, request)
         here = {row["group"] for row in rows}
         if len(here) < FRAMES and not request.partial:
             missing = next(name for name in map(_group, range(FRAMES)) if name not in here)
             raise DatasetError(f"no tile is of frame {missing}: the splits deal {FRAMES} frames, alike in every config")
-        report |= {"columns": _report(rows, list(cls.parts(request.config)))}
-        return Index(pa.Table.from_pylist(rows, ROWS), strays=files.strays, report=report)
+        notes["columns"] = crops.report(rows, list(cls.parts(request.config)))
+        if notes["columns"].get("mask") == "not compared" and rows[0].get("tile_row") is not None:
+            notes["columns"]["mask"] = "compared"  # when its place was found
+        return Index(pa.Table.from_pylist(rows, ROWS), strays=files.strays, report=notes)
 
     @classmethod
     def read(cls, source: Source, rows: pa.Table, config: Config) -> Mapping[str, pa.Array]:
@@ -149,21 +148,26 @@ class Builder(ImageBuilder):
         columns: dict[str, list[Any]] = {}
         for number, part in enumerate(cls.parts(config)):  # one part of all rows: a frame is decoded once
             columns[part] = []
-            for sample, known, pixels in zip(samples, hashes, _pixels(source, samples, number, part), strict=True):
-                if pixels is not None:
-                    known[part] = pixels_sha256(pixels)
-                image = None if pixels is None else {"bytes": encode_png(pixels), "path": f"{sample['id']}.png"}
-                columns[part].append(image)
+            found = crops.pixels_of(source, samples, number, crops.read_mask if part == "mask" else crops.read_mosaic)
+            for sample, known, image in zip(samples, hashes, found, strict=True):
+                if image is None:
+                    columns[part].append(None)
+                    continue
+                place, pixels = image
+                if part == "image" and (off := pixels[pixels % UNIT > 0]).size:
+                    unit = f"no multiple of {UNIT}, the sensor's unit at full intensity"
+                    raise ArchiveError(f"{source.where(*place)}: {off[0]} is {unit}")
+                known[part] = pixels_sha256(pixels)
+                columns[part].append({"bytes": encode_png(pixels), "path": f"{sample['id']}.png"})
         columns |= {name: [value] * len(samples) for name, value in CAMERA.items()}
         columns["sha256"] = [sample_sha256(known) for known in hashes]
         return {name: pa.array(values, schema.field(name).type) for name, values in columns.items()}
 
 
-_FILES = pa.list_(pa.struct([("container", pa.int16()), ("member", pa.string())]))
 ROWS = pa.schema(
     [(name, pa.string()) for name in ("id", "label", "group")]
     + [(name, pa.int32()) for name in ("frame", "tile_row", "tile_col", "tile")]
-    + [("frame_shape", pa.list_(pa.int32(), 2)), ("own", _FILES), ("whole", _FILES)]
+    + [("frame_shape", pa.list_(pa.int32(), 2)), ("own", crops.FILES), ("whole", crops.FILES)]
 )
 """Of the index: `own` files and `whole` frames in the order of the parts, null where there is none."""
 
@@ -175,19 +179,19 @@ ROWS = pa.schema(
 class _Files:
     """The drone's files: family → intensity (or `MASK`) → name → where it lies. Tiles go by id, frames by file name."""
 
-    sets: Mapping[str, Mapping[int, Mapping[str, Place]]]
-    table: Place | None
+    sets: Mapping[str, Mapping[int, Mapping[str, crops.Place]]]
+    table: crops.Place | None
     tile: int
     strays: int
 
-    def of(self, family: str, scale: int) -> Mapping[str, Place]:
+    def of(self, family: str, scale: int) -> Mapping[str, crops.Place]:
         return self.sets[family].get(scale, {})
 
 
 def _find(source: Source, request: Request) -> _Files:
     """The archive a file lies in counts as a folder of its name, because nobody has said how the archives are cut."""
-    sets: dict[str, dict[int, dict[str, Place]]] = {FULL_FRAME: {}, SEGMENTATION: {}, CLASSIFICATION: {}}
-    tables, sides, strays = list[Place](), set[int](), 0
+    sets: dict[str, dict[int, dict[str, crops.Place]]] = {FULL_FRAME: {}, SEGMENTATION: {}, CLASSIFICATION: {}}
+    tables, sides, strays = list[crops.Place](), set[int](), 0
     for place in source.files():
         path = PurePosixPath(re.sub(r"\.zip(?=/|$)", "", source.where(*place).replace("!", "/")))
         if TABLE.fullmatch(path.name):
@@ -221,8 +225,8 @@ class _Frame:
     """A whole frame: its number in the publisher's sorted list, its mask and its mosaics by intensity."""
 
     number: int
-    mask: Place
-    mosaics: Mapping[int, Place]
+    mask: crops.Place
+    mosaics: Mapping[int, crops.Place]
 
 
 def _frames(source: Source, files: _Files) -> list[_Frame]:
@@ -261,28 +265,12 @@ def _frame_rows(source: Source, files: _Files) -> list[dict[str, Any]]:
             "id": _group(frame.number),
             "group": _group(frame.number),
             "frame": frame.number,
-            "frame_shape": list(_mask(source, frame.mask).shape),
+            "frame_shape": list(crops.read_mask(source, frame.mask).shape),
             "own": [None] * (len(PARTS) + 1),
-            "whole": [_file(place) for place in (*map(frame.mosaics.get, PARTS), frame.mask)],
+            "whole": [crops.as_file(place) for place in (*map(frame.mosaics.get, PARTS), frame.mask)],
         }
         for frame in frames
     ]
-
-
-def _file(place: Place | None) -> dict[str, Any] | None:
-    return None if place is None else {"container": place[0], "member": place[1]}
-
-
-def _place(file: Mapping[str, Any] | None) -> Place | None:
-    return None if file is None else (file["container"], file["member"])
-
-
-def _mask(source: Source, place: Place) -> NDArray[np.bool_]:
-    """Where a mask shows a car: whatever is not 0."""
-    pixels = decode(source.read(*place), source.where(*place))
-    if pixels.ndim != 2:
-        raise ArchiveError(f"{source.where(*place)}: a mask has one channel, this one {pixels.shape[2]}")
-    return pixels > 0
 
 
 # -- tiles ---------------------------------------------------------------------------------------------------
@@ -309,11 +297,11 @@ def _tile_rows(source: Source, files: _Files, request: Request) -> tuple[list[di
     tiles = _cut(source, files, family, frames) if frames else _uncut(source, files, family)
     _same_ids(files, family, tiles, request.partial)
     ids = sorted(published or tiles)
-    report: dict[str, Any] = {}
+    notes: dict[str, Any] = {}
     if family == CLASSIFICATION and files.table and published:
         labels = {key: str(tiles[key].label) for key in ids}
-        ids, report["table"] = _table(source, files.table, labels, request.partial)
-    return [_tile_row(files, family, key, tiles[key]) for key in ids], report
+        ids, notes["table"] = _table(source, files.table, labels, request.partial)
+    return [_tile_row(files, family, key, tiles[key]) for key in ids], notes
 
 
 def _kept(family: str, covered: NDArray[np.int64], side: int) -> list[tuple[int, str | None]]:
@@ -336,31 +324,22 @@ def _cut(source: Source, files: _Files, family: str, frames: list[_Frame]) -> di
     tiles, side = dict[str, _Tile](), files.tile
     own = files.of(family, MASK)
     for frame in frames:
-        mask = _mask(source, frame.mask)
-        rows, columns = (length // side for length in mask.shape)
-        whole = mask[: rows * side, : columns * side].reshape(rows, side, columns, side)
-        covered = whole.sum(axis=(1, 3), dtype=np.int64).ravel()
+        mask = crops.read_mask(source, frame.mask)
+        whole, columns = tiles_of(mask, side), mask.shape[1] // side
+        covered = whole.sum(axis=(1, 2), dtype=np.int64)
         for number, (k, label) in enumerate(_kept(family, covered, side)):
             key, at = f"{_group(frame.number)}_{number:05d}", divmod(k, columns)
             tiles[key] = _Tile(frame.number, label, at, (mask.shape[0], mask.shape[1]), frame)
-            if key in own and not np.array_equal(_mask(source, own[key]), whole[at[0], :, at[1]]):
-                raise DatasetError(_not_the_crop(source, own[key], key, frame.mask, at))
+            if key in own and not np.array_equal(crops.read_mask(source, own[key]), whole[k]):
+                raise DatasetError(crops.not_the_crop(source, own[key], key, frame.mask, at))
     return tiles
-
-
-def _not_the_crop(source: Source, own: Place, key: str, whole: Place, at: tuple[int, int]) -> str:
-    row, column = at
-    return (
-        f"{source.where(*own)} is not what {source.where(*whole)} shows in tile row {row}, column {column}, "
-        f"where tile {key} belongs"
-    )
 
 
 def _uncut(source: Source, files: _Files, family: str) -> dict[str, _Tile]:
     """Every tile by its id, without full masks: nothing says where it lies, and its own mask says its label."""
     tiles, own = dict[str, _Tile](), files.of(family, MASK)
     for key in files.of(family, 100).keys() & own.keys():
-        covered = int(_mask(source, own[key]).sum()) if family == CLASSIFICATION else 0
+        covered = int(crops.read_mask(source, own[key]).sum()) if family == CLASSIFICATION else 0
         label = None if family == SEGMENTATION else CAR if covered * THRESHOLD > files.tile**2 else NO_CAR
         if label == NO_CAR and covered:
             raise DatasetError(f"{source.where(*own[key])}: {covered} pixels of car are neither a car nor none")
@@ -381,7 +360,7 @@ def _same_ids(files: _Files, family: str, tiles: Mapping[str, _Tile], partial: b
             raise DatasetError(f"tile {key} of the {family} set {says}; {len(strange or lacking)} such tiles")
 
 
-def _table(source: Source, place: Place, labels: Mapping[str, str], partial: bool) -> tuple[list[str], str]:
+def _table(source: Source, place: crops.Place, labels: Mapping[str, str], partial: bool) -> tuple[list[str], str]:
     """The ids in the table's order, and which of its two conventions it follows; labels are those of the masks."""
     where = source.where(*place)
     try:
@@ -407,8 +386,7 @@ def _table(source: Source, place: Place, labels: Mapping[str, str], partial: boo
 def _tile_row(files: _Files, family: str, key: str, tile: _Tile) -> dict[str, Any]:
     own = [files.of(family, scale).get(key) for scale in PARTS]
     whole = [tile.frame.mosaics.get(scale) if tile.frame else None for scale in PARTS]
-    if find_spec("rawpy") is None:  # then frames can be cut, or compared, only where they are not DNG
-        whole = [p if p and (o is None or not _is_dng(p[1])) else None for o, p in zip(own, whole, strict=True)]
+    whole = crops.readable(own, whole)
     if family == SEGMENTATION:
         mask = files.of(family, MASK).get(key)
         own, whole = [*own, mask], [*whole, None if mask or not tile.frame else tile.frame.mask]
@@ -422,73 +400,6 @@ def _tile_row(files: _Files, family: str, key: str, tile: _Tile) -> dict[str, An
         "tile_col": column,
         "tile": files.tile,
         "frame_shape": list(tile.shape) if tile.shape else None,
-        "own": [_file(place) for place in own],
-        "whole": [_file(place) for place in whole],
+        "own": [crops.as_file(place) for place in own],
+        "whole": [crops.as_file(place) for place in whole],
     }
-
-
-def _is_dng(name: str) -> bool:
-    return name.lower().endswith(".dng")
-
-
-def _report(rows: list[dict[str, Any]], parts: list[str]) -> dict[str, str]:
-    """Where each column comes from; a mask that is the tile's own was compared when its place was found."""
-    words = {(True, True): "compared", (True, False): "not compared", (False, True): "from frames"}
-    report = {}
-    for number, part in enumerate(parts):
-        states = {(row["own"][number] is not None, row["whole"][number] is not None) for row in rows}
-        report[part] = " / ".join(sorted(words.get(state, "absent") for state in states))
-        if part == "mask" and report[part] == "not compared" and rows[0].get("tile_row") is not None:
-            report[part] = "compared"
-    return report
-
-
-# -- pixels --------------------------------------------------------------------------------------------------
-
-
-def _pixels(source: Source, samples: list[dict[str, Any]], number: int, part: str) -> Iterator[NDArray[Any] | None]:
-    """One part of each row: a tile's own file, compared with its frame where that is there, or cut from the frame."""
-    read = _read_mask if part == "mask" else _read_mosaic
-    frame = lru_cache(maxsize=1)(lambda place: read(source, place))  # rows are sorted by frame
-    for sample in samples:
-        own, whole = (_place(sample[name][number]) for name in ("own", "whole"))
-        place = own or whole
-        if place is None:
-            yield None
-            continue
-        pixels, where = read(source, own) if own else None, source.where(*place)
-        if pixels is not None and pixels.shape != (sample["tile"], sample["tile"]):
-            raise ArchiveError(f"{where}: {_size(pixels)} pixels, a tile has {sample['tile']} a side")
-        if whole:
-            cut = _crop(source, sample, whole, frame(whole))
-            if pixels is not None and not np.array_equal(cut, pixels):
-                at = sample["tile_row"], sample["tile_col"]
-                raise ArchiveError(_not_the_crop(source, place, sample["id"], whole, at))
-            pixels = cut
-        if part == "image" and pixels is not None and (off := pixels[pixels % STEP > 0]).size:
-            raise ArchiveError(f"{where}: {off[0]} is no multiple of {STEP}, the sensor's unit at full intensity")
-        yield pixels
-
-
-def _crop(source: Source, sample: Mapping[str, Any], place: Place, frame: NDArray[Any]) -> NDArray[Any]:
-    """The part of a frame that a row is: a tile, or all of it."""
-    if list(frame.shape) != sample["frame_shape"]:
-        expected = " × ".join(map(str, sample["frame_shape"]))
-        raise ArchiveError(f"{source.where(*place)}: {_size(frame)} pixels, and the frame's mask has {expected}")
-    if sample["tile_row"] is None:
-        return frame
-    top, left = sample["tile_row"] * sample["tile"], sample["tile_col"] * sample["tile"]
-    return frame[top : top + sample["tile"], left : left + sample["tile"]]
-
-
-def _read_mosaic(source: Source, place: Place) -> NDArray[np.uint16]:
-    read = dng if _is_dng(place[1]) else mosaic
-    return read(source.read(*place), source.where(*place))
-
-
-def _read_mask(source: Source, place: Place) -> NDArray[np.uint8]:
-    return _mask(source, place).astype(np.uint8)
-
-
-def _size(pixels: NDArray[Any]) -> str:
-    return " × ".join(map(str, pixels.shape))

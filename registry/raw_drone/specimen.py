@@ -5,10 +5,10 @@ to the original is everything a reader meets on the way: folders, file names, fr
 running index, float32 and uint16 tiles, masks of several encodings, values in steps of 16, and a frame whose
 sides no tile divides.
 
-Pixels are decided in integer arithmetic alone, from the seed and the frame's number. TIFF and DNG are written by
-hand, PNG by OpenCV and the archive by zlib: its digest is what they make it.
+Pixels are decided in integer arithmetic alone, from the seed and the frame's number. TIFF and DNG are the same bytes
+everywhere; PNG is written by OpenCV and the archive by zlib: its digest is what they make it.
 
-The file is loaded by path and needs numpy and OpenCV only.
+The file is loaded by path.
 """
 
 from __future__ import annotations
@@ -17,17 +17,19 @@ import hashlib
 import itertools
 import math
 import random
-import struct
 import tempfile
 import zipfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from lensbench.images.splitmix import splitmix
+from lensbench.images.tiles import tiles
+from lensbench.images.write_tiff import dng, tiff
 
 ARCHIVE = "raw_drone_specimen.zip"  # how the publisher names the archives is not known
 LAYOUTS = ("1.0.0",)
@@ -38,6 +40,7 @@ THRESHOLD = 100  # a tile shows a car if more than one pixel in so many does
 SHUFFLE_SEED = 72  # of the publisher's balanced draw
 STEP = 16  # 12 bits, left-justified to 16
 BLACK, TOP = 256, 4095  # of the 12-bit sensor
+MODEL = "L1D-20c specimen"
 RESPONSE = (89, 256, 148)  # R, G, B of a grey object in 256ths: the inverse of the published white balance
 PAINTS = (  # R, G, B of cars, 12-bit
     *((3400, 3400, 3300), (2300, 2350, 2400), (180, 180, 190)),
@@ -61,19 +64,10 @@ def _key(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256("/".join(map(str, parts)).encode()).digest()[:8], "big")
 
 
-def _splitmix(key: int, count: int) -> NDArray[np.uint64]:
-    """``count`` numbers of the SplitMix64 sequence that starts at ``key`` (Steele, Lea & Flood 2014)."""
-    start = np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
-    z = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def _noise(key: int, shape: tuple[int, int]) -> Plane:
     """Sums of two bytes less their mean: -255 … 255."""
     count = shape[0] * shape[1]
-    octets = _splitmix(key, (count + 3) // 4).astype("<u8").view(np.uint8)[: 2 * count]
+    octets = splitmix(key, (count + 3) // 4).astype("<u8").view(np.uint8)[: 2 * count]
     sums: Plane = octets.reshape(-1, 2).sum(axis=1, dtype=np.int32).reshape(shape)
     return sums - 255
 
@@ -87,7 +81,7 @@ class _Dice:
     @staticmethod
     def _draw(key: int) -> Iterator[int]:
         while True:
-            yield from _splitmix(key, 1024).tolist()
+            yield from splitmix(key, 1024).tolist()
             key = _key("next", key)
 
     def between(self, low: int, high: int) -> int:
@@ -242,52 +236,6 @@ def scene(seed: int, number: int, target: int, grid: Cell, tile: int) -> Frame:
 
 # -- files ---------------------------------------------------------------------------------------------------
 
-_DNG = (
-    (50706, 1, (1, 4, 0, 0)),
-    (50708, 2, b"L1D-20c specimen\0"),
-    (50714, 4, (BLACK * STEP,)),
-    (50717, 4, (TOP * STEP,)),
-)
-_MOSAIC = ((33421, 3, (2, 2)), (33422, 1, (0, 1, 1, 2)), *_DNG)  # two by two: R G / G B
-
-
-def _directory(pixels: NDArray[Any], photometric: int, extra: tuple[Any, ...], start: int, at: int) -> bytes:
-    """A TIFF directory that lies at offset ``start``, of an image whose one strip lies at ``at``."""
-    height, width = pixels.shape
-    kind, bits = (3 if pixels.dtype.kind == "f" else 1), 8 * pixels.itemsize
-    entries = [
-        *((254, 4, (0 if bits > 8 else 1,)), (256, 4, (width,)), (257, 4, (height,)), (258, 3, (bits,))),
-        *((259, 3, (1,)), (262, 3, (photometric,)), (273, 4, (at,)), (277, 3, (1,)), (278, 4, (height,))),
-        *((279, 4, (pixels.nbytes,)), (284, 3, (1,)), (339, 3, (kind,)), *extra),
-    ]
-    head, tail, beyond = struct.pack("<H", len(entries)), b"", start + 6 + 12 * len(entries)
-    for tag, form, values in sorted(entries, key=lambda entry: entry[0]):
-        data = values if isinstance(values, bytes) else struct.pack(f"<{len(values)}{' BsHI'[form]}", *values)
-        if len(data) > 4:
-            data, tail = struct.pack("<I", beyond + len(tail)), tail + data + b"\0" * (len(data) % 2)
-        head += struct.pack("<HHI", tag, form, len(values)) + data.ljust(4, b"\0")
-    return head + struct.pack("<I", 0) + tail
-
-
-def tiff(pixels: NDArray[np.uint16] | NDArray[np.float32]) -> bytes:
-    """An uncompressed little-endian grey TIFF of one strip; (height, width) uint16 or float32."""
-    start = 8 + pixels.nbytes
-    return struct.pack("<2sHI", b"II", 42, start) + pixels.tobytes() + _directory(pixels, 1, (), start, 8)
-
-
-def dng(pixels: Mosaic, preview: bool) -> bytes:
-    """An uncompressed DNG, (height, width) uint16; with ``preview`` the mosaic is behind a small grey picture."""
-    start = 8 + pixels.nbytes
-    body = pixels.tobytes() + _directory(pixels, 32803, _MOSAIC, start, 8)
-    if not preview:
-        return struct.pack("<2sHI", b"II", 42, start) + body
-    small = (pixels[::8, ::8] >> 8).astype(np.uint8)
-    at = 8 + len(body)
-    picture = small.tobytes() + b"\0" * (small.nbytes % 2)
-    first = at + len(picture)
-    directory = _directory(small, 1, ((330, 4, (start,)), _DNG[0]), first, at)
-    return struct.pack("<2sHI", b"II", 42, first) + body + picture + directory
-
 
 def _png(mask: Mask, bilevel: bool = False) -> bytes:
     """A grey PNG of 8 bits, or of one."""
@@ -298,13 +246,6 @@ def _png(mask: Mask, bilevel: bool = False) -> bytes:
 
 
 # -- writing -------------------------------------------------------------------------------------------------
-
-
-def tiles(plane: NDArray[Any], tile: int) -> NDArray[Any]:
-    """Every whole tile of ``plane`` in raster order: (tiles, tile, tile)."""
-    rows, columns = (side // tile for side in plane.shape)
-    whole = plane[: rows * tile, : columns * tile].reshape(rows, tile, columns, tile)
-    return whole.swapaxes(1, 2).reshape(-1, tile, tile)
 
 
 def balanced(covered: NDArray[np.int64], tile: int) -> tuple[list[int], list[int]]:
@@ -358,7 +299,11 @@ def _images(
     if full:
         folder = f"images_full/raw_scale{scale:03d}"
         if scale == 100:
-            _add(archive, f"{folder}/{frame.stem}.DNG", dng(pixels, preview=frame.number % 2 == 1))
+            _add(
+                archive,
+                f"{folder}/{frame.stem}.DNG",
+                dng(pixels, MODEL, BLACK * STEP, TOP * STEP, preview=frame.number % 2 == 1),
+            )
         else:
             _add(archive, f"{folder}/{frame.stem}.tif", tiff(pixels))
     for one in sets:

@@ -8,7 +8,7 @@ names, the label file and its order, classes and a file that the publisher's rul
 Pixels are decided in integer arithmetic alone, from the crop's name, its class, the seed and nothing else, so they
 are equal on every machine. TIFF headers and zlib are not ours: an archive's digest is what they make it.
 
-The file is loaded by path and needs numpy and OpenCV only.
+The file is loaded by path.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from lensbench.images.splitmix import splitmix
 
 CLASSES = Path(__file__).with_name("classes.csv")
 ARCHIVES = {"1.0.0": "microscopy.zip"}  # the publisher's name for it could not be read offline
@@ -108,19 +110,10 @@ def _roll(*key: object) -> int:
 # -- integer arithmetic --------------------------------------------------------------------------------------
 
 
-def _splitmix(key: int, count: int) -> NDArray[np.uint64]:
-    """``count`` numbers of the SplitMix64 sequence that starts at ``key`` (Steele, Lea & Flood 2014)."""
-    start = np.uint64(key & 0xFFFF_FFFF_FFFF_FFFF)
-    z = start + np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E37_79B9_7F4A_7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58_476D_1CE4_E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D0_49BB_1331_11EB)
-    return z ^ (z >> np.uint64(31))
-
-
 def _noise(key: int, shape: tuple[int, ...]) -> Plane:
     """Sums of four bytes less their mean: nearly Gaussian, standard deviation 148."""
     count = math.prod(shape)
-    octets = _splitmix(key, (count + 1) // 2).astype("<u8").view(np.uint8)[: 4 * count]
+    octets = splitmix(key, (count + 1) // 2).astype("<u8").view(np.uint8)[: 4 * count]
     sums: Plane = octets.reshape(-1, 4).sum(axis=1, dtype=np.int64).reshape(shape)
     return sums - 510
 
@@ -137,7 +130,7 @@ class _Dice:
     """Whole numbers from one SplitMix64 sequence, in the order in which they are asked for."""
 
     def __init__(self, key: int) -> None:
-        self._values = iter(_splitmix(key, 64).tolist())
+        self._values = iter(splitmix(key, 64).tolist())
 
     def between(self, low: int, high: int) -> int:
         return int(low + next(self._values) % (high - low + 1))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 Splits = dict[str, list[int]]
 
 SAMPLE, GROUP = "sample", "group"
+MOST = 1000
+"""Folds, and draws: a rule comes from a stranger's file, and each costs a pass over all rows."""
 
 
 def assign(rule: Rule, rows: pa.Table) -> Splits:
@@ -59,7 +62,7 @@ def _stratified_group_kfold(options: Mapping[str, Any], rows: pa.Table) -> Split
     ``per = "group"`` deals each distinct group once, whatever rows and labels it has: configs over the same
     groups then get the same split.
     """
-    per, folds = options["per"], _whole(options, "folds", 2)
+    per, folds = options["per"], _whole(options, "folds", 2, MOST)
     if per not in (SAMPLE, GROUP):
         raise ValueError(f"per is {SAMPLE!r} or {GROUP!r}, not {per!r}")
     held = {name: _folds_of(options, name, folds) for name in ("test", "validation")}
@@ -114,7 +117,7 @@ def _stratified_shuffle(options: Mapping[str, Any], rows: pa.Table) -> Splits:
         raise ValueError(f"row {labels.index(None)} has no label: a stratified draw needs one for every row")
     strata = _codes(labels)
     dealer = StratifiedShuffleSplit(n_splits=draws, train_size=train, random_state=_seed(options))
-    parts = list(dealer.split(strata, strata))[draw - 1]
+    parts = next(islice(dealer.split(strata, strata), draw - 1, None))
     return {name: [int(row) for row in part] for name, part in zip(("train", "test"), parts, strict=True)}
 
 
@@ -124,9 +127,10 @@ def _permutation(options: Mapping[str, Any], rows: pa.Table) -> Splits:
     numpy's legacy generator seeded once, `draws` permutations of n from it; the first `train` rows of one are
     train, the rest test. `RandomState`'s stream is frozen by numpy's compatibility policy.
     """
-    n, train, (draw, draws) = rows.num_rows, _whole(options, "train", 1), _draw(options)
+    n, train, (draw, _) = rows.num_rows, _whole(options, "train", 1, 10**9), _draw(options)
     generator = np.random.RandomState(_seed(options))
-    order = [int(row) for row in [generator.permutation(n) for _ in range(draws)][draw - 1]]
+    for _ in range(draw):
+        order = generator.permutation(n).tolist()
     return {"train": order[:train], "test": order[train:]}
 
 
@@ -155,11 +159,10 @@ def _codes(values: Sequence[str | None]) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.array([known[value] for value in values], np.int64)
 
 
-def _whole(options: Mapping[str, Any], name: str, least: int, most: int | None = None) -> int:
+def _whole(options: Mapping[str, Any], name: str, least: int, most: int) -> int:
     value = options[name]
-    if type(value) is not int or value < least or (most is not None and value > most):  # a bool is an int
-        span = f"{least} or more" if most is None else f"{least}…{most}"
-        raise ValueError(f"{name} is a whole number, {span}, not {value!r}")
+    if type(value) is not int or not least <= value <= most:  # a bool is an int
+        raise ValueError(f"{name} is a whole number, {least}…{most}, not {value!r}")
     return value
 
 
@@ -168,7 +171,7 @@ def _seed(options: Mapping[str, Any]) -> int:
 
 
 def _draw(options: Mapping[str, Any]) -> tuple[int, int]:
-    draws = _whole(options, "draws", 1)
+    draws = _whole(options, "draws", 1, MOST)
     return _whole(options, "draw", 1, draws), draws
 
 

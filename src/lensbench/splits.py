@@ -21,7 +21,7 @@ from lensbench.digest import UNKNOWN, sha256_file, sha256_rows
 from lensbench.errors import DatasetError
 from lensbench.paths import atomic
 from lensbench.registry import Config, Dataset, Split
-from lensbench.sources import ARCHIVE
+from lensbench.sources import ARCHIVE, NO_RECORD
 
 KEYS = ("id", "split", "label", "group")
 HASHED = "hash200"
@@ -172,8 +172,9 @@ def awaited(dataset: Dataset, config: Config, split: Split) -> str:
     record = dataset.version(None).record
     names = [file.name for file in files.values() if file.name != UNKNOWN and file.role == ARCHIVE]
     source = ", ".join(names) or "the files"
+    source += f" of Zenodo record {record}" if record != NO_RECORD else ""
     how = f"drawn by the rule {config.rule.kind!r}" if config.rule else "given"
-    return f"they are {how} at the first complete build from {source} of Zenodo record {record}"
+    return f"they are {how} at the first complete build from {source}"
 
 
 def get_split(dataset: Dataset, config: str | None, split: str) -> Split:
@@ -196,7 +197,8 @@ def _table(path: Path) -> pa.Table:
     """The checked columns of a manifest."""
     try:
         table = pq.ParquetFile(path).read(use_threads=False)  # pq.read_table would import pandas (a second)
-    except (pa.ArrowInvalid, OSError) as error:
+        table.validate(full=True)  # that texts are UTF-8, for one
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DatasetError(f"{path}: not a readable Parquet manifest: {error}") from error
     names = table.schema.names
     if tuple(names[: len(KEYS)]) != KEYS or len(set(names)) != len(names):

@@ -92,6 +92,13 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except SystemExit as error:
+        if error.code or "_BENCH_COMPLETE" in os.environ:  # ours, or click's when a shell asks it to complete
+            raise
+        print(
+            "error: code that does not come with lensbench ended the program before its work was done", file=sys.stderr
+        )
+        sys.exit(2)
     except (LensbenchError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USERS:
             raise

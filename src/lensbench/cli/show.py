@@ -101,7 +101,7 @@ def _about(sheet: Sheet) -> list[str]:
     body = [
         (
             track_words(track),
-            f"{count(track.examples)}{'' if track.basis == 'splits' else f' ({track.basis})' if track.basis else ''}",
+            f"{count(track.examples)}{'' if track.basis in (None, 'splits', 'samples') else f' ({track.basis})'}",
             count(track.specimen) if track.specimen is not None else "none",
             disk_words(track.on_disk),
         )
@@ -122,7 +122,7 @@ def _versions(sheet: Sheet) -> list[str]:
         }.get(line.state, line.state)
         lines += paragraph(f"{line.name} {state}", hang=7)
         numbers = [f"{_words(name)} {_number(n)}" for name, n in version.images.items()]
-        lines += paragraph(f"record {version.record}, doi {version.doi}, schema {version.schema}", indent=9)
+        lines += paragraph(f"{_record(version)}, {_doi(version)}, schema {version.schema}", indent=9)
         lines += paragraph(f"images: {', '.join(numbers)}", indent=9, hang=2) if numbers else []
     return lines
 
@@ -174,7 +174,7 @@ def _splits(view: ConfigView) -> list[str]:
 
 
 def _absent(absent: Mapping[str, Any]) -> str:
-    return f"about {absent['about']:,}, which is not known" if absent["ids"] is None else f"{len(absent['ids']):,}"
+    return f"about {absent['about']:,}, nobody knows which" if absent["ids"] is None else f"{len(absent['ids']):,}"
 
 
 def _content(split: SplitView, version: str) -> str:
@@ -248,7 +248,8 @@ def _groups(sheet: Sheet, view: ConfigView) -> list[str]:
     from lensbench.cli.layout import aligned, paragraph
 
     entry = sheet.entry
-    lines = paragraph(f"a group is {' + '.join(entry.group)}; it should not be in two splits")
+    made = "what the publisher calls one" if entry.group == ("group",) else " + ".join(entry.group)
+    lines = paragraph(f"a group is {made}; it should not be in two splits")
     if all(split.groups is None for split in view.splits):
         return [*lines, *paragraph("how many there are is not known before the ids are")]
     body = [(s.name, _number(s.groups), _number(s.ungrouped)) for s in view.splits]
@@ -314,13 +315,31 @@ def _getting(sheet: Sheet, view: ConfigView) -> list[str]:
 
 def _files(version: Version) -> list[str]:
     from lensbench.cli.layout import paragraph
+    from lensbench.sources import NO_RECORD
 
-    lines = paragraph(f"files of {version.name}, from Zenodo record {version.record}:")
+    lines = paragraph(f"files of {version.name}{_from(version)}:")
     for file in version.files:
         lines += paragraph(f"{_file_name(file, version)}: {_size(file)}, {file.role}", indent=4, hang=2)
         digest = f"sha256 {file.sha256}" if file.sha256 else f"md5 {file.md5}" if file.md5 else None
-        lines += paragraph(digest or "digest unknown: that of its record is checked when it is fetched", indent=6)
+        stated = "" if file.record == NO_RECORD else ": that of its record is checked when it is fetched"
+        lines += paragraph(digest or f"digest unknown{stated}", indent=6)
     return lines
+
+
+def _record(version: Version) -> str:
+    from lensbench.sources import NO_RECORD
+
+    return "no record" if version.record == NO_RECORD else f"record {version.record}"
+
+
+def _from(version: Version) -> str:
+    from lensbench.sources import NO_RECORD
+
+    return ", which no record holds" if version.record == NO_RECORD else f", from Zenodo record {version.record}"
+
+
+def _doi(version: Version) -> str:
+    return "no doi" if version.doi == "none" else f"doi {version.doi}"
 
 
 def _file_name(file: RemoteFile, version: Version) -> str:
@@ -342,7 +361,7 @@ def _citing(sheet: Sheet) -> list[str]:
 
     version = default_version(sheet.entry) or list(sheet.entry.versions.values())[-1]
     lines = paragraph(version.citation, hang=2)
-    return [*lines, *paragraph(f"licence {sheet.entry.licence}, version {version.name}, doi {version.doi}")]
+    return [*lines, *paragraph(f"licence {sheet.entry.licence}, version {version.name}, {_doi(version)}")]
 
 
 def _number(number: int | None) -> str:

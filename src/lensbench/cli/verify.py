@@ -5,10 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from lensbench.cli.options import asker, registry_option
+from lensbench.cli.options import registry_option
+
+if TYPE_CHECKING:
+    from lensbench.verify import Checked
+
+COLOURS = {"ok": "green", "unknown": "yellow", "failed": "red"}
 
 
 @click.command("verify")
@@ -38,32 +44,31 @@ def command(
     bench verify my_registry/my_dataset
     bench verify aitslab_bioimaging1 --deep --source DIR
     """
-    from lensbench.errors import printable
-    from lensbench.progress import default_progress
-    from lensbench.registry import get_dataset
-    from lensbench.verify import FAILED, Checked, check_dataset, check_source, summary
+    from lensbench.cli.apart import Deep, check_apart
+    from lensbench.verify import FAILED, Checked, summary
 
     if not deep and (source or config or revision or partial):
         raise click.UsageError("--source, --config, --version and --partial say what --deep goes through: add --deep")
-    folder, facts = _folder(dataset), list[Checked]()
-
-    def show() -> None:
-        click.echo(printable(f"{facts[-1].state:<8} {facts[-1].what}: {facts[-1].text}"))
-
-    for fact in check_dataset(folder):
+    further = Deep(revision, config, str(source) if source else None, partial, yes) if deep else None
+    facts = list[Checked]()
+    for fact in check_apart(_folder(dataset), further):
         facts.append(fact)
-        show()
-    if deep:
-        progress = default_progress("images")
-        entry = get_dataset(folder.name, folder.parent)
-        for fact in check_source(
-            entry, revision, config, source=source, partial=partial, progress=progress, confirm=asker(yes)
-        ):
-            facts.append(fact)
-            show()
+        click.echo(_line(fact))
     click.echo(summary(facts))
     if any(fact.state == FAILED for fact in facts):
         sys.exit(2)
+
+
+def _line(fact: Checked) -> str:
+    """A fact on one line; on a terminal wrapped, and the state in colour."""
+    from lensbench.cli.layout import paragraph
+    from lensbench.errors import printable
+
+    line = printable(f"{fact.state:<8} {fact.what}: {fact.text}")
+    if not sys.stdout.isatty():
+        return line
+    wrapped = "\n".join(paragraph(line, indent=0, hang=9)).replace(f"{fact.state} ", f"{fact.state:<8} ", 1)
+    return wrapped.replace(fact.state, click.style(fact.state, fg=COLOURS[fact.state]), 1)
 
 
 def _folder(dataset: str) -> Path:

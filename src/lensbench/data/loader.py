@@ -68,7 +68,9 @@ def _load(folder: Path, file: str) -> ModuleType:
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
-        except BaseException:
+        except BaseException as error:
             del sys.modules[name]
+            if isinstance(error, SystemExit):  # else the command would end there, and with the code of its choice
+                raise DatasetError(f"{path}: ends the process when it is loaded (SystemExit)") from error
             raise
     return sys.modules[name]

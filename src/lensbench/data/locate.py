@@ -21,6 +21,7 @@ from lensbench.paths import home, write_text
 from lensbench.registry import SPECIMEN, Config, Dataset, Version
 from lensbench.sources import (
     ARCHIVE,
+    NO_RECORD,
     Progress,
     RemoteFile,
     describe,
@@ -106,15 +107,25 @@ def _named(files: Sequence[RemoteFile]) -> list[RemoteFile]:
     for file in files:
         if file.name != UNKNOWN:
             named.append(file)
-        elif _listing(file.record).is_file():
-            entries = json.loads(_listing(file.record).read_text(encoding="utf-8"))
+        else:
+            entries = _listed(file.record) or []
             named += [replace(file, name=e["name"], size=e["size"], md5=e["md5"]) for e in entries]
     return named
 
 
+def _listed(record: str) -> list[dict[str, Any]] | None:
+    """The kept file list of a record; None where there is none, or a damaged one, which is as good as none."""
+    try:
+        entries: list[dict[str, Any]] = json.loads(_listing(record).read_text(encoding="utf-8"))
+        whole = all(Path(e["name"]).name == e["name"] and e.keys() == {"name", "size", "md5"} for e in entries)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return None
+    return entries if whole and isinstance(entries, list) else None
+
+
 def _ask_names(files: Sequence[RemoteFile], progress: Progress | None) -> None:
     """Read, and keep, the file list of every record that has an unnamed file."""
-    for record in {file.record for file in files if file.name == UNKNOWN and not _listing(file.record).is_file()}:
+    for record in {file.record for file in files if file.name == UNKNOWN and _listed(file.record) is None}:
         found = [f for f in list_record(record, progress=progress) if f.name.lower().endswith(ARCHIVES)]
         if not found:
             raise SourceError(f"record {record} has no archive ({', '.join(ARCHIVES)}) among its files")
@@ -202,6 +213,8 @@ def locate(
                 f"LENSBENCH_OFFLINE): {_ways(dataset, essential)}"
             )
         return _archives(files, found)
+    if here_only := [file.name for file in essential if file.record == NO_RECORD and not file.mirrors]:
+        raise SourceError(f"{here_only[0]} has no record that it could be fetched from: {_ways(dataset, essential)}")
     if any(file.name.endswith(".7z") for file in wanted) and find_spec("py7zr") is None:
         raise SourceError(
             f'{wanted[0].name} is a 7z archive, and reading it needs py7zr: pip install "lensbench[formats]"'
@@ -227,7 +240,7 @@ def _ask(file: RemoteFile, progress: Progress | None, confirm: Callable[[str], b
 
 
 def _ways(dataset: Dataset, files: Sequence[RemoteFile]) -> str:
-    what = ", ".join(f"{_name(file)} of Zenodo record {file.record} ({size_text(file)})" for file in files)
+    what = ", ".join(f"{replace(file, name=_name(file)).title} ({size_text(file)})" for file in files)
     synthetic = dataset.specimens
     other = f', or use the synthetic config "{synthetic[0]}" (--config {synthetic[0]})' if synthetic else ""
     return f"lay {what} into a folder and name it with data_dir= (--source DIR or LENSBENCH_SOURCE){other}"

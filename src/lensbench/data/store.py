@@ -44,7 +44,7 @@ __all__ = ["Job", "find", "prepare"]
 
 SCHEMA = 2
 CODE = (
-    *("build", "builder", "class_folders", "index", "keys", "plan", "samples", "source", "spool", "text"),
+    *("build", "builder", "class_folders", "crops", "index", "keys", "plan", "samples", "source", "spool", "text"),
     *("../images/*", "../lists", "../rules"),
 )
 """The package's own modules that decide what a build holds; their bytes are part of its hash."""

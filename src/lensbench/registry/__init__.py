@@ -5,7 +5,6 @@ Nothing here opens an image or an archive, and nothing heavier than the standard
 
 from lensbench.registry.find import dataset_names, get_dataset, registry_root
 from lensbench.registry.values import (
-    NAME,
     SPECIMEN,
     SPLITS,
     Absent,
@@ -20,7 +19,6 @@ from lensbench.registry.values import (
 )
 
 __all__ = [
-    "NAME",
     "SPECIMEN",
     "SPLITS",
     "Absent",

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lensbench.errors import DatasetError, nearest
 from lensbench.paths import shipped
-from lensbench.registry.entry import parse_dataset
+from lensbench.registry.entry import parse_dataset, read_text
 from lensbench.registry.values import Dataset
 
 
@@ -44,8 +44,8 @@ def _read(folder: Path, _stamp: tuple[tuple[int, int], ...]) -> Dataset:
         if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
             raise DatasetError(f"{path}: a link that leads out of the dataset's folder; put the file itself there")
     try:
-        return parse_dataset(folder, tomllib.loads(where.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return parse_dataset(folder, tomllib.loads(read_text(where)))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise DatasetError(f"{where}: not valid TOML: {error}") from error
     except OSError as error:
         raise DatasetError(f"{error.filename}: {error.strerror}") from error

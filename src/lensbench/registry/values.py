@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,8 @@ from lensbench.sources import RemoteFile
 
 SPLITS = ("train", "validation", "test")
 SPECIMEN = "specimen"
-NAME = re.compile(r"[a-z][a-z0-9_]*(-[a-z0-9_]+)*\Z")
+ALPHABETICAL = "alphabetical"
+"""The label order that every dataset has."""
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Dataset:
 
         A class whose cell is empty is not in that order: a dataset with several tasks has several sets of classes.
         """
-        if order == "alphabetical":
+        if order == ALPHABETICAL:
             return tuple(sorted(label.name for label in self.classes))
         if order not in self.label_orders:
             raise DatasetError(f"{self.name} has no label order {order!r}{nearest(order, self.label_orders)}")
@@ -209,7 +209,7 @@ class Dataset:
     @property
     def label_orders(self) -> tuple[str, ...]:
         """The index orders that `--labels` accepts by name."""
-        return (*dict.fromkeys(config.labels for config in self.configs.values()), "alphabetical")
+        return tuple(dict.fromkeys([*(config.labels for config in self.configs.values()), ALPHABETICAL]))
 
     def attribute(self, name: str) -> dict[str, str] | None:
         """One column of classes.csv by label name, or None where the dataset has no such column."""

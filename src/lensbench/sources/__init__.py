@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from lensbench.errors import SourceError
 from lensbench.progress import Progress, megabytes
-from lensbench.sources.base import LocalFile, RemoteFile, RemoteInfo
+from lensbench.sources.base import NO_RECORD, LocalFile, RemoteFile, RemoteInfo
 
 if TYPE_CHECKING:
     from lensbench.sources.http import Retry
 
 __all__ = [
     "ARCHIVE",
+    "NO_RECORD",
     "LocalFile",
     "Progress",
     "RemoteFile",

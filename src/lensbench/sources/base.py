@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+NO_RECORD = "none"
+"""In place of a record's id: the file comes from nowhere but a folder that somebody names."""
+
 
 @dataclass(frozen=True)
 class RemoteFile:
@@ -23,6 +26,11 @@ class RemoteFile:
     sha256: str | None
     mirrors: tuple[str, ...] = ()
     """Full URLs, tried in order after the record's own."""
+
+    @property
+    def title(self) -> str:
+        """The file in messages, with its record where it has one."""
+        return self.name if self.record == NO_RECORD else f"{self.name} of Zenodo record {self.record}"
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,10 @@ from lensbench.registry import Dataset, get_dataset
 from lensbench.verify.card import check_card
 from lensbench.verify.columns import check_hashed, check_read_twice
 from lensbench.verify.facts import Checked, failed, guarded, ok
-from lensbench.verify.folder import (
-    check_benchmarks,
-    check_builder,
-    check_classes,
-    check_made_twice,
-    check_rules,
-    check_specimen,
-)
+from lensbench.verify.folder import check_benchmarks, check_builder, check_classes, check_rules
 from lensbench.verify.pinned import check_dvc_files, check_pins
 from lensbench.verify.source import check_source
+from lensbench.verify.specimen import check_made, check_specimen, check_unpublished
 
 
 def check_dataset(folder: Path) -> Iterator[Checked]:
@@ -30,6 +24,7 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     """
     try:
         dataset = get_dataset(folder.name, folder.parent)
+        dataset.version(None)  # what every check below is of
     except LensbenchError as error:
         yield failed("dataset.toml", str(error))
         return
@@ -39,13 +34,14 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     yield from guarded("builder.py", check_builder, dataset, columns)
     yield from guarded("builder.py images", check_hashed, dataset)
     yield from guarded("card", check_card, dataset, columns)
-    yield from check_pins(dataset)
-    yield from check_dvc_files(dataset)
+    yield from guarded("pins", check_pins, dataset)
+    yield from guarded("splits", check_dvc_files, dataset)
     yield from guarded("rules", check_rules, dataset)
     yield from guarded("specimen", check_specimen, dataset)
+    yield from guarded("specimen/samples", check_unpublished, dataset)
     yield from _round_trips(dataset)
     yield from guarded("specimen read twice", check_read_twice, dataset)
-    yield from guarded("specimen.py", check_made_twice, dataset)
+    yield from guarded("specimen.py", check_made, dataset)
     yield from guarded("benchmarks", check_benchmarks, dataset)
 
 

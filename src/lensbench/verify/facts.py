@@ -52,13 +52,16 @@ def guarded(
 ) -> Iterator[Checked]:
     """The facts of `check(*args)`; whatever it raises is one more, a failure.
 
-    A dataset folder's own code runs in these checks, and may raise anything: none of it stops the others.
+    A dataset folder's own code runs in these checks, and may raise anything, SystemExit too: none of it stops the
+    others.
     """
     try:
         yield from check(*args, **kwargs)
     except LensbenchError as error:
         yield failed(what, str(error))
-    except Exception as error:
+    except (KeyboardInterrupt, GeneratorExit):
+        raise
+    except BaseException as error:
         yield failed(what, f"raised {type(error).__name__}: {str(error) or 'without a word'}".splitlines()[0])
 
 

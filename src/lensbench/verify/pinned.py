@@ -13,7 +13,7 @@ from pathlib import Path
 from lensbench.digest import UNKNOWN, sha256_file
 from lensbench.errors import DatasetError
 from lensbench.registry import SPECIMEN, Config, Dataset, Leak
-from lensbench.sources import RemoteFile
+from lensbench.sources import NO_RECORD, RemoteFile
 from lensbench.splits import Manifest, awaited, read_manifest
 from lensbench.verify.facts import FAILED, Checked, failed, guarded, ok, unknown, verdict
 
@@ -120,13 +120,14 @@ def check_leaks(dataset: Dataset, config: Config, groups: Groups, what: str) -> 
     """Hold the groups that are in two splits against the config's list of known leaks.
 
     `groups` may lack splits, and values may be null: then a leak may be there that nobody can see, which is
-    unknown; one that is seen counts in any case.
+    unknown; one that is seen must be listed in any case, beside an entry for those that nobody could list, too.
     """
     crossing = _crossing(config, groups)
     listed = {leak.group: leak for leak in dataset.leaks if leak.config == config.name}
     vague = listed.pop(None, None)
     whole = set(groups) == set(config.splits) and all(None not in values for values in groups.values())
-    problems = [] if vague else [_unlisted(group, crossing[group]) for group in crossing if group not in listed]
+    unlisted = [] if vague and whole else [group for group in crossing if group not in listed]
+    problems = [_unlisted(group, crossing[group]) for group in unlisted]
     problems += [text for leak in listed.values() if (text := _outdated(leak, crossing, whole))]
     if vague and whole:
         problems.append('an entry with group = "unknown" is left, and all groups are pinned: list them, or remove it')
@@ -220,4 +221,5 @@ def _sources(dataset: Dataset) -> Iterator[Checked]:
             if file.sha256 is None:
                 stated = "md5 pinned, sha256 not seen yet" if file.md5 else "digest not seen yet"
                 name = file.name if file.name != UNKNOWN else "files"
-                yield unknown(f"{version.name}/{name}", f"{file.role} of record {file.record}: {stated}")
+                where = "" if file.record == NO_RECORD else f" of record {file.record}"
+                yield unknown(f"{version.name}/{name}", f"{file.role}{where}: {stated}")

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
-from itertools import islice
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,11 @@ from lensbench.registry import Dataset
 from lensbench.sources import Progress
 from lensbench.splits import Manifest, read_manifest
 from lensbench.verify.facts import Checked, failed, guarded, ok, unknown, verdict
+from lensbench.verify.groups import check_bound
 from lensbench.verify.pinned import check_leaks
 
-MOST = 200
-"""Rows named one by one in a split; the rest is counted."""
+MOST, FEW = 200, 3
+"""Rows named one by one in a split, and where it is all of them; the rest is counted."""
 
 Row = Mapping[str, Any]
 
@@ -146,12 +146,13 @@ def _differences(manifest: Manifest, found: Mapping[str, Row], index: Index) -> 
         yield f"{key}: extra, the publisher's {manifest.split} has it and the manifest has not"
 
 
-def _each(what: str, texts: Iterator[str] | list[str]) -> Iterator[Checked]:
-    """A failure per row, the first `MOST` of them in full."""
-    rest = iter(texts)
-    yield from (failed(what, text) for text in islice(rest, MOST))
-    if more := sum(1 for _ in rest):
-        yield failed(what, f"and {more:,} rows more")
+def _each(what: str, texts: Iterable[str], rows: int | None = None) -> Iterator[Checked]:
+    """A failure per row, the first `MOST` of them in full; where all `rows` fail it is not the rows, and `FEW` do."""
+    found = list(texts)
+    shown = found[: FEW if len(found) == rows else MOST]
+    yield from (failed(what, text) for text in shown)
+    if more := len(found) - len(shown):
+        yield failed(what, f"and {more:,} rows more" + (": all that there are" if len(found) == rows else ""))
 
 
 # -- what is built of them -------------------------------------------------------------------------------------
@@ -165,6 +166,7 @@ def _built(job: Job, options: dict[str, Any]) -> Iterator[Checked]:
     yield from _features(job, prepared)
     for split, why in prepared.unavailable.items():
         yield unknown(f"{request.config.name}/{split} as built", f"not there: {why}")
+    yield from guarded(f"{request.config.name}/groups as built", _groups, job, prepared)
     groups = {}
     for split in prepared.arrow:
         yield from guarded(f"{request.config.name}/{split} as built", _split, job, prepared, split)
@@ -192,6 +194,14 @@ def _features(job: Job, prepared: Prepared) -> Iterator[Checked]:
     )
 
 
+def _groups(job: Job, prepared: Prepared) -> Iterator[Checked]:
+    """The groups of all splits against the columns that dataset.toml declares."""
+    declared, splits = job.request.dataset.group, list(prepared.arrow)
+    built = [name for name in {*declared, "group"} if name in _schema(prepared.arrow[splits[0]][0]).names]
+    columns = {name: [value for split in splits for value in _column(prepared, split, name)] for name in built}
+    yield from check_bound(declared, columns, f"{job.request.config.name}/groups as built")
+
+
 def _split(job: Job, prepared: Prepared, split: str) -> Iterator[Checked]:
     """Rows, samples and content of one split."""
     request = job.request
@@ -206,7 +216,7 @@ def _split(job: Job, prepared: Prepared, split: str) -> Iterator[Checked]:
     wrong = [f"{key}: its stored images are not those its sha256 names" for key in hashes if stored[key] != hashes[key]]
     entry = request.config.splits[split]
     if entry.manifest is None or request.own_lists:
-        yield from _each(what, wrong)
+        yield from _each(what, wrong, len(hashes))
         yield unknown(what, f"{len(hashes):,} rows, no manifest is pinned; content sha256 {prepared.digests[split]}")
         return
     manifest = read_manifest(request.dataset, request.config.name, split)
@@ -220,7 +230,8 @@ def _split(job: Job, prepared: Prepared, split: str) -> Iterator[Checked]:
     ]
     cover, checked = prepared.coverage[split], sum(pinned.get(key) is not None for key in hashes)
     if wrong or differ:
-        yield from _each(what, [*wrong, *differ])
+        yield from _each(what, wrong, len(hashes))
+        yield from _each(what, differ, checked)
     else:
         yield ok(what, _held(cover.found, len(cover.absent), checked))
     yield from _content(job, prepared, split, bool(cover.missing), bool(differ))
