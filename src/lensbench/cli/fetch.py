@@ -11,8 +11,8 @@ import click
 from lensbench.cli.options import asker, registry_option
 
 if TYPE_CHECKING:
+    from lensbench.data.job import Job
     from lensbench.data.prepared import Prepared
-    from lensbench.data.store import Job
 
 
 @click.command("fetch")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lensbench.data.job import Job
 from lensbench.data.loader import load_builder
 from lensbench.data.locate import refuse_exchanged
 from lensbench.data.plan import Plan, make_plan
@@ -18,7 +19,6 @@ from lensbench.sources import Progress
 
 if TYPE_CHECKING:
     from lensbench.data.builder import ImageBuilder
-    from lensbench.data.store import Job
 
 STREAMED = 16
 """Rows read at a time when streaming: the first one should not wait for many others."""

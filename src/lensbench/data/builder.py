@@ -7,7 +7,7 @@ Instantiating a builder patches what its module and its parents' modules import 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import datasets
@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lensbench.data.index import Index
-from lensbench.data.loader import rebuild
 from lensbench.data.plan import Plan
 from lensbench.data.request import Request
 from lensbench.data.source import Source
@@ -80,10 +79,6 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
             version=datasets.Version(request.version.name),
             **kwargs,
         )
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        # By path, not by module name: a spawned worker never heard of a module loaded from a file.
-        return rebuild, (self.request.dataset.folder, self.__dict__)
 
     def _info(self) -> datasets.DatasetInfo:
         dataset, version = self.request.dataset, self.request.version

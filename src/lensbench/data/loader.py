@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import importlib.util
 import sys
@@ -33,11 +34,13 @@ def load_builder(folder: Path) -> type[ImageBuilder]:
     ]
     if len(found) != 1:
         raise DatasetError(f"{folder / BUILDER}: expected one builder class, found {len(found)}")
+    # By path, not by module name: a spawned worker never heard of a module loaded from a file.
+    copyreg.pickle(found[0], lambda builder: (_again, (builder.request.dataset.folder, builder.__dict__)))
     return found[0]
 
 
-def rebuild(folder: Path, state: dict[str, Any]) -> ImageBuilder:
-    """A pickled builder again, in a worker process: its class is loaded by path first, then given its state."""
+def _again(folder: Path, state: dict[str, Any]) -> ImageBuilder:
+    """A pickled builder in a worker process: its class is loaded by path first, then given its state."""
     kind = load_builder(folder)
     builder = kind.__new__(kind)
     builder.__dict__.update(state)

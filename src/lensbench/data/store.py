@@ -15,14 +15,15 @@ import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
 
+from lensbench.data.job import Job
 from lensbench.data.loader import BUILDER
-from lensbench.data.locate import Located, given, have, locate, locate_given, refuse_exchanged
+from lensbench.data.locate import given, have, locate, locate_given, refuse_exchanged
 from lensbench.data.plan import Coverage, may_miss
 from lensbench.data.prepared import (
     PUBLISHED,
@@ -40,8 +41,6 @@ from lensbench.paths import PACKAGE, home, write_text
 from lensbench.registry import Dataset
 from lensbench.sources import Progress, is_offline
 
-__all__ = ["Job", "find", "prepare"]
-
 SCHEMA = 2
 CODE = (
     *("build", "builder", "class_folders", "crops", "index", "keys", "plan", "samples", "source", "spool", "text"),
@@ -52,21 +51,6 @@ NOTES = "prepared.json"
 DATA = "data"
 
 Confirm = Callable[[str], bool]
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is to be built, and from where; `located` is None where only prepared data is at hand."""
-
-    request: Request
-    key: str
-    shelf: Path
-    located: Located | None
-
-    @property
-    def folder(self) -> Path:
-        """Where the build stands, or will."""
-        return self.shelf / sha256_of([self.key, self.located.identity if self.located else ""])[:16]
 
 
 def prepare(

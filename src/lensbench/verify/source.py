@@ -15,11 +15,12 @@ from typing import Any
 import pyarrow as pa
 
 from lensbench.data.index import Index
+from lensbench.data.job import Job
 from lensbench.data.loader import load_builder
 from lensbench.data.prepared import Prepared, columns_of
 from lensbench.data.rehash import rehash
 from lensbench.data.source import Source
-from lensbench.data.store import Confirm, Job, find, prepare
+from lensbench.data.store import Confirm, find, prepare
 from lensbench.errors import LensbenchError, LensbenchWarning
 from lensbench.paths import home
 from lensbench.registry import Dataset
