@@ -155,8 +155,9 @@ def class_info(benchmark: Benchmark) -> ClassInfo:
 
 def _metric(value: Any) -> dict[str, Any]:
     entry = asdict(value)
-    if entry["reason"] is None:
-        del entry["reason"]
+    for word in ("reason", "note"):
+        if entry[word] is None:
+            del entry[word]
     return entry
 
 
