@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from lensbench.errors import DatasetError, ModelError
 from lensbench.models.contract import Feed
-from lensbench.models.onnx import Infer
+from lensbench.models.model import Infer
 
 CHUNK = 128
 """Rows handed to a thread at a time."""
