@@ -29,11 +29,6 @@ KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
 }
-SEGMENTATION = (
-    *("f1@0.5", "ap_dsb", "precision@0.5", "recall@0.5", "pq", "sq", "rq", "aji_plus", "seg"),
-    *("iou_fg", "dice_fg", "miou", "coco_ap", "coco_ap50", "coco_ap75"),
-)
-"""Metrics of segmentation benchmarks that specs may name before this version can compute them."""
 
 
 @dataclass(frozen=True)
@@ -261,10 +256,10 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
 def _metric_version(task: str, metric: str) -> int:
     from lensbench.metrics import get_metric
 
-    if task == "classification":
-        return get_metric(metric).version
-    _allow(metric, SEGMENTATION, "metric")
-    return 1
+    found = get_metric(metric)
+    if task not in found.tasks:
+        raise ValueError(f"metric {metric!r} is of {' and '.join(found.tasks)}, the benchmark of {task}")
+    return found.version
 
 
 def _input(data: Mapping[str, Any], task: str) -> Input:

@@ -78,7 +78,7 @@ class Run:
         stated = self.folder / "plan.json"
         if not stated.is_file() or stated.read_text(encoding="utf-8") != self._text():
             shutil.rmtree(self.folder / "shards", ignore_errors=True)
-            for old in (self.predictions, self.record):
+            for old in (self.predictions, self.record, self.folder / "assumed.json"):
                 old.unlink(missing_ok=True)
             write_text(stated, self._text())
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from lensbench.evaluation.run import Brought, Evaluated, Options
 from lensbench.models.card import Card, read_card
 
 if TYPE_CHECKING:
+    from lensbench.models.model import Model
     from lensbench.sources import Progress
 
 
@@ -35,7 +36,7 @@ def evaluate(
     """Run a model over a benchmark's split and score it.
 
     Args:
-        model: an `.onnx` file, or a folder with `model.toml`.
+        model: an `.onnx` file, a folder with `model.toml`, or ``module:function``: trusted Python code.
         benchmark: its name, or a Benchmark; None picks the one the model fits, where there is only one.
         config: another config of the benchmark's dataset (`specimen`).
         labels: the order of a classifier's outputs: a published order, a file with one name per line, or the names.
@@ -49,11 +50,16 @@ def evaluate(
         LensbenchError: one line saying what is wrong and how to mend it; nothing half-written is left.
     """
     from lensbench.models.fit import chosen, scorable
-    from lensbench.models.onnx import read_onnx
 
     options = Options(source, partial, out, progress, confirm, time.perf_counter())
-    read = read_onnx(Path(model))
+    read = _read_model(model)
     spec = scorable(chosen(read, benchmark, config))
+    if spec.task == "segmentation":
+        from lensbench.evaluation import masks
+
+        if labels is not None:
+            raise ModelError(f"labels are the order of a classifier's outputs, and {spec.name} is a segmentation")
+        return masks.evaluate_model(read, spec, options)
     from lensbench.evaluation import classes
 
     return classes.evaluate_model(read, spec, labels, options)
@@ -67,24 +73,47 @@ def evaluate_predictions(
     labels: str | Sequence[str] | None = None,
     name: str | None = None,
     card: Card | None = None,
+    source: str | Path | None = None,
+    partial: bool = False,
     out: str | Path | None = None,
+    progress: Progress | None = None,
+    confirm: Callable[[str], bool] | None = None,
 ) -> Evaluated:
-    """Score predictions made elsewhere (Parquet or CSV, see `lensbench.predictions`) with no image on disk.
+    """Score predictions made elsewhere.
 
-    `labels` names the columns of a bare `scores` list; `card` (default: the `model.toml` beside the file) and `name`
-    say whose they are. Raises LensbenchError in one line.
+    Classes: Parquet or CSV, see `lensbench.predictions`; no image is read, and `labels` names the columns of a bare
+    `scores` list. Masks: a folder or file that `lensbench.masks.read` knows, or what a run stored; the true masks come
+    from `source` (with `partial`, `progress` and `confirm` as `evaluate` takes them). `card` (default: the
+    `model.toml` beside the file) and `name` say whose they are. Raises LensbenchError in one line.
     """
     from lensbench.models.fit import scorable
 
-    options = Options(out=out, started=time.perf_counter())
+    options = Options(source, partial, out, progress, confirm, time.perf_counter())
     path = Path(predictions)
     spec = scorable(get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark)
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     brought = Brought(path, name, card or _card_beside(path))
+    if spec.task == "segmentation":
+        from lensbench.evaluation import masks
+
+        if labels is not None:
+            raise ModelError(f"labels are the order of class scores, and {spec.name} is a segmentation")
+        return masks.score_predictions(brought, spec, options)
     from lensbench.evaluation import classes
 
+    if source is not None or partial:
+        raise ModelError("class predictions are scored with no image: leave the source and partial out")
     return classes.score_predictions(brought, spec, labels, options)
+
+
+def _read_model(model: str | Path) -> Model:
+    from lensbench.models.function import is_function, read_function
+    from lensbench.models.onnx import read_onnx
+
+    if isinstance(model, str) and is_function(model):
+        return read_function(model)
+    return read_onnx(Path(model))
 
 
 def _card_beside(path: Path) -> Card:
