@@ -8,6 +8,9 @@
 from lensbench.metrics.base import Additive, ClassInfo, Metric, Prediction, Rows, Truth
 from lensbench.metrics.classes import ClassScore, confusion, per_class, unsupported
 from lensbench.metrics.classification import ranking_rows
+from lensbench.metrics.maskrows import mask_rows
+from lensbench.metrics.masks import MaskPrediction, MaskTruth
+from lensbench.metrics.perimage import CurvePoint, ImageScore, curve, per_image
 from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, rows_of, score
 
 __all__ = [
@@ -15,14 +18,21 @@ __all__ = [
     "Additive",
     "ClassInfo",
     "ClassScore",
+    "CurvePoint",
+    "ImageScore",
+    "MaskPrediction",
+    "MaskTruth",
     "Metric",
     "MetricValue",
     "Prediction",
     "Rows",
     "Truth",
     "confusion",
+    "curve",
     "get_metric",
+    "mask_rows",
     "per_class",
+    "per_image",
     "ranking_rows",
     "rows_of",
     "score",

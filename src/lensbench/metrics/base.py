@@ -23,6 +23,7 @@ align."""
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["logits", "probabilities", "labels", "topk"]
+Task = Literal["classification", "segmentation"]
 
 SUM_TOLERANCE = 0.01
 """How far a row of probabilities may sum from 1: four-digit text files of a hundred classes stay within
@@ -220,6 +221,7 @@ class Metric:
         keep: rows -> (n,) bool, the samples it is over, where that is not all; ``reduce`` and ``additive``
             already hold to it. Groups without such a sample are not counted in its interval.
         lacks: (truth, prediction) -> why it cannot be computed from these, or None.
+        tasks: of which benchmarks' truth and predictions it is.
     """
 
     id: str
@@ -234,6 +236,7 @@ class Metric:
     additive: Additive | None = None
     keep: Callable[[Rows], NDArray[np.bool_]] | None = None
     lacks: Callable[[Any, Any], str | None] = _never
+    tasks: tuple[Task, ...] = ("classification",)
 
 
 def subset(

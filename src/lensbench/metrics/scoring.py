@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.errors import BenchmarkError, nearest
+from lensbench.errors import BenchmarkError, ModelError, nearest
 from lensbench.metrics.base import (
     ClassInfo,
     Metric,
@@ -22,12 +22,14 @@ from lensbench.metrics.base import (
 )
 from lensbench.metrics.calibration import CALIBRATION_METRICS
 from lensbench.metrics.classification import RANKING_METRICS
+from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
+from lensbench.metrics.masks import MaskPrediction, MaskTruth
 from lensbench.stats import jackknife
 
 BLOCK = 4_096
 """Samples whose rows are worked out at a time: float64 copies of all scores at once would be most of the memory."""
 
-METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS)}
+METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS)}
 """Every metric by id."""
 
 
@@ -45,11 +47,13 @@ class MetricValue:
 
 
 def get_metric(metric_id: str) -> Metric:
-    """The metric of that id.
+    """The metric of that id: one of `METRICS`, or ``iou@<class>``.
 
     Raises:
         BenchmarkError: there is none; the message names the nearest.
     """
+    if metric_id.startswith(CLASS_IOU) and metric_id != CLASS_IOU:
+        return class_iou(metric_id.removeprefix(CLASS_IOU))
     try:
         return METRICS[metric_id]
     except KeyError:
@@ -57,8 +61,8 @@ def get_metric(metric_id: str) -> Metric:
 
 
 def score(
-    truth: Truth,
-    prediction: Prediction,
+    truth: Truth | MaskTruth,
+    prediction: Prediction | MaskPrediction,
     metric_ids: Iterable[str],
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
@@ -78,13 +82,18 @@ def score(
         BenchmarkError: an unknown metric, or ``class_info`` of other classes.
         ModelError: a prediction that does not fit the truth.
     """
-    if class_info is not None:
+    if isinstance(truth, MaskTruth) != isinstance(prediction, MaskPrediction):
+        raise ModelError("segmentations are scored against maps, classifications against labels")
+    if class_info is not None and isinstance(truth, Truth):
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
     computed: dict[Callable[[Any, Any], Rows], Rows] = {}
     values = {}
+    task = "segmentation" if isinstance(truth, MaskTruth) else "classification"
     for metric in map(get_metric, metric_ids):
+        if task not in metric.tasks:
+            raise BenchmarkError(f"metric {metric.id!r} is of {' and '.join(metric.tasks)}, the benchmark of {task}")
         if reason := metric.lacks(truth, prediction):
             values[metric.id] = MetricValue(None, None, None, "none", 0, reason)
             continue
@@ -94,11 +103,18 @@ def score(
     return values
 
 
-def rows_of(per_sample: Callable[[Any, Any], Rows], truth: Truth, prediction: Prediction) -> Rows:
+def rows_of(
+    per_sample: Callable[[Any, Any], Rows],
+    truth: Truth | MaskTruth,
+    prediction: Prediction | MaskPrediction,
+) -> Rows:
     """All rows of a `per_sample`, worked out a block of samples at a time: the same rows in little memory."""
     if len(truth) <= BLOCK:
         return per_sample(truth, prediction)
-    check_aligned(truth, prediction)
+    if isinstance(truth, Truth) and isinstance(prediction, Prediction):
+        check_aligned(truth, prediction)
+    if len(truth) != len(prediction):
+        raise ModelError(f"{len(prediction)} predictions for {len(truth)} samples; give one per sample")
     blocks = [np.arange(a, min(a + BLOCK, len(truth))) for a in range(0, len(truth), BLOCK)]
     return concatenated([per_sample(truth.take(rows), prediction.take(rows)) for rows in blocks])
 
