@@ -45,7 +45,9 @@ def grown(labels: Labels, allowed: Labels, steps: int, connectivity: int) -> Lab
     """`steps` rounds in which every free pixel joins the smallest number it touches, all at once."""
     for _ in range(steps):
         free = [
-            (at, near) for at in np.argwhere(allowed & (labels == 0)) if (near := touched(labels, *at, connectivity))
+            (at, near)
+            for at in np.argwhere(allowed & (labels == 0))
+            if (near := touched(labels, int(at[0]), int(at[1]), connectivity))
         ]
         if not free:
             break

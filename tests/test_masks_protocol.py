@@ -56,28 +56,24 @@ def test_two_protocols_have_one_digest_only_if_they_are_one(one: Protocol, other
 
 
 def test_every_rule_counts() -> None:
-    method = Interior(2)
+    outputs = [
+        Output(activation="logits"),
+        Output(threshold=0.4),
+        Output(connectivity=8),
+        Output(min_size=1),
+        Output(method=Interior(2)),
+        Output(method=Interior(3)),
+    ]
+    scorings = [Scoring(iou=">"), Scoring(pooling="image-mean"), Scoring(dilation=3), Scoring(min_size=10)]
     changes = [
+        DEFAULT,
         replace(DEFAULT, name="other"),
         replace(DEFAULT, tiling=Tiling(halo=8)),
         replace(DEFAULT, tiling=Tiling(ramp=8)),
-        *(
-            replace(DEFAULT, output=Output(**{key: value}))
-            for key, value in {
-                "activation": "logits",
-                "threshold": 0.4,
-                "method": method,
-                "connectivity": 8,
-                "min_size": 1,
-            }.items()
-        ),
-        replace(DEFAULT, output=Output(method=Interior(3))),
-        *(
-            replace(DEFAULT, scoring=Scoring(**{key: value}))
-            for key, value in {"iou": ">", "pooling": "image-mean", "dilation": 3, "min_size": 10}.items()
-        ),
+        *(replace(DEFAULT, output=output) for output in outputs),
+        *(replace(DEFAULT, scoring=scoring) for scoring in scorings),
     ]
-    assert len({protocol.digest for protocol in (DEFAULT, *changes)}) == len(changes) + 1
+    assert len({protocol.digest for protocol in changes}) == len(changes) == 14
 
 
 def test_the_named_ones() -> None:
