@@ -19,7 +19,8 @@ from lensbench.errors import DatasetError, ModelError
 from lensbench.models.card import Card
 from lensbench.models.contract import Feed, bind
 from lensbench.models.gate import read_graph
-from lensbench.models.onnx import Infer, open_session
+from lensbench.models.model import Infer, one
+from lensbench.models.onnx import start
 from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe
 from tests.graphs import broken_model, colour_model
 
@@ -65,7 +66,7 @@ def model(spec: Benchmark, **options: Any) -> tuple[Feed, Infer]:
     fields = options.pop("card", {})
     data = colour_model(**options)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025", **fields), spec, "m").feed
-    return feed, open_session(data, feed.output, "m")(feed.input)
+    return feed, one(start(data, feed.input, (feed.output,), "m"))
 
 
 def plain_loop(feed: Feed, infer: Infer) -> NDArray[np.float32]:
@@ -163,14 +164,14 @@ def test_outputs_that_are_no_scores_are_refused(what: str, words: str, images: I
     data = broken_model(what)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match=words):
-        run(images, feed, open_session(data, feed.output, "m")(feed.input))
+        run(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_score_that_depends_on_its_neighbours_is_refused(images: Images, spec: Benchmark) -> None:
     data = broken_model("neighbours")
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match="which others are in its batch"):
-        probe(images, feed, open_session(data, feed.output, "m")(feed.input))
+        probe(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_fixed_batch_is_probed_with_other_neighbours(images: Images, spec: Benchmark) -> None:
@@ -201,4 +202,4 @@ def test_a_random_model_is_refused(images: Images, spec: Benchmark) -> None:
 def test_a_model_that_onnxruntime_cannot_load_is_one_line() -> None:
     data = colour_model().replace(b"MatMul", b"MatMux")
     with pytest.raises(ModelError, match="onnxruntime cannot load it"):
-        open_session(data, "y", "m.onnx")
+        start(data, "x", ("y",), "m.onnx")

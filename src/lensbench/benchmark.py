@@ -12,12 +12,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from lensbench.digest import UNKNOWN, sha256_of
 from lensbench.errors import BenchmarkError, nearest
 from lensbench.paths import shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
+
+if TYPE_CHECKING:
+    from lensbench.masks.protocol import Protocol
 
 TASKS = ("classification", "segmentation")
 RESIZES = ("opencv-linear", "none")
@@ -26,11 +29,6 @@ KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
 }
-SEGMENTATION = (
-    *("f1@0.5", "ap_dsb", "precision@0.5", "recall@0.5", "pq", "sq", "rq", "aji_plus", "seg"),
-    *("iou_fg", "dice_fg", "miou", "coco_ap", "coco_ap50", "coco_ap75"),
-)
-"""Metrics of segmentation benchmarks that specs may name before this version can compute them."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +89,18 @@ class Benchmark:
     """The dataset's folder in the registry."""
     expected: int | None = None
     """Samples a complete record is over; the manifest's digest pins it."""
+    protocol: Protocol | None = None
+    """How a segmentation is made and compared; None for classification."""
 
     @property
     def headline(self) -> str:
         """The metric that ranks the board."""
         return next(iter(self.metrics))
+
+    @property
+    def truth(self) -> Literal["labelmap", "classmap"]:
+        """What a segmentation benchmark's masks are: instances, or classes."""
+        return "classmap" if "classmap" in self.kinds else "labelmap"
 
     @property
     def slug(self) -> str:
@@ -105,7 +110,9 @@ class Benchmark:
     @property
     def pinned(self) -> dict[str, Any]:
         """What the digest is taken over."""
+        protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
         return {
+            **protocol,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,
@@ -201,8 +208,8 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         config=chosen.name,
         split=split.name,
         cluster=data["cluster"],
-        input=_input(data["input"]),
-        kinds=tuple(_allow(kind, KINDS[task], "output kind") for kind in data["output"]["kinds"]),
+        input=_input(data["input"], task),
+        kinds=_kinds(data["output"]["kinds"], task),
         metrics={i: _metric_version(task, i) for i in ids},
         labels=dataset.label_order(chosen.labels),
         absent=absent.ids or frozenset() if absent else frozenset(),
@@ -211,7 +218,34 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
         expected=len(manifest.ids) - len(absent.ids or () if absent else ()) if manifest else None,
+        protocol=_protocol(data, task, where),
     )
+
+
+def _kinds(kinds: list[str], task: str) -> tuple[str, ...]:
+    allowed = tuple(_allow(kind, KINDS[task], "output kind") for kind in kinds)
+    if task == "segmentation" and ("labelmap" in kinds) == ("classmap" in kinds):
+        raise ValueError("output kinds: name labelmap (objects are scored) or classmap (classes are), not both")
+    if "rle" in kinds and "classmap" in kinds:
+        raise ValueError("output kinds: rle holds objects, and classmap says that classes are scored")
+    return allowed
+
+
+def _protocol(data: Mapping[str, Any], task: str, where: Path) -> Protocol | None:
+    """A protocol by its name alone, or spelt out; ``default`` where a segmentation benchmark names none."""
+    if task != "segmentation":
+        if "protocol" in data:
+            raise ValueError(f"a {task} benchmark has no [protocol]")
+        return None
+    from lensbench.masks.protocol import PROTOCOLS, from_json, get_protocol
+
+    given = data.get("protocol", {"name": "default"})
+    if isinstance(given, dict) and set(given) == {"name"}:
+        return get_protocol(str(given["name"]))
+    chosen = from_json(given, f"{where}: protocol")
+    if chosen != PROTOCOLS.get(chosen.name, chosen):
+        raise ValueError(f"protocol {chosen.name!r} has a fixed meaning; give other rules another name")
+    return chosen
 
 
 def _specimen_title(dataset: Dataset, config: Config) -> str:
@@ -222,13 +256,13 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
 def _metric_version(task: str, metric: str) -> int:
     from lensbench.metrics import get_metric
 
-    if task == "classification":
-        return get_metric(metric).version
-    _allow(metric, SEGMENTATION, "metric")
-    return 1
+    found = get_metric(metric)
+    if task not in found.tasks:
+        raise ValueError(f"metric {metric!r} is of {' and '.join(found.tasks)}, the benchmark of {task}")
+    return found.version
 
 
-def _input(data: Mapping[str, Any]) -> Input:
+def _input(data: Mapping[str, Any], task: str) -> Input:
     low, high = data["range"]
     resize = _allow(data["resize"], RESIZES, "resize")
     colour = _allow(data["colour"], COLOURS, "colour")
@@ -238,6 +272,8 @@ def _input(data: Mapping[str, Any]) -> Input:
         raise ValueError(f"input {size[0]}×{size[1]} in [{low}, {high}] is not a usable contract")
     if (colour == "mosaic" or not given) and resize != "none":
         raise ValueError(f"resize {resize!r}: a {'mosaic' if given else 'free size'} is given as it is, with 'none'")
+    if given and task == "segmentation":
+        raise ValueError("a segmentation is scored at the image's own size: leave height and width out")
     height, width = given or (None, None)
     return Input(height, width, resize, colour, (float(low), float(high)))
 

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from lensbench.errors import DatasetError, ModelError
 from lensbench.models.contract import Feed
-from lensbench.models.onnx import Infer
+from lensbench.models.model import Infer
+from lensbench.workers import share
 
 CHUNK = 128
 """Rows handed to a thread at a time."""
@@ -100,45 +101,20 @@ def infer_rows(
     is not to be used.
     """
     cv2.setNumThreads(1)
-    lock = threading.Lock()
-    stopped = threading.Event()
-    ended = threading.Semaphore(0)
-    errors: list[Exception] = []
     chunk = CHUNK if not feed.fixed else -(-CHUNK // feed.batch) * feed.batch
-    todo = iter(range(start, stop, chunk))
 
-    def work() -> None:
-        try:
-            buffers = Buffers(feed)
-            while not stopped.is_set():
-                with lock:
-                    first = next(todo, None)
-                if first is None:
-                    return
-                last = min(first + chunk, stop)
-                views, into = images.slices(first, last), out[first - start : last - start]
-                _chunk(views, first, feed, infer, buffers, into, stopped)
-                advance(last - first)
-        except Exception as error:
-            errors.append(error)
-            stopped.set()
-        finally:
-            ended.release()
+    def begin(stopped: threading.Event) -> Callable[[int], None]:
+        buffers = Buffers(feed)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(max(1, threads))]
-    for worker in workers:
-        worker.start()
-    running = len(workers)
-    try:
-        for _ in workers:
-            ended.acquire()
-            running -= 1
-    finally:
-        # A thread in native code that outlives the interpreter aborts it: wait for its last batch. By a semaphore:
-        # Thread.join of CPython 3.11 takes a thread for ended when Ctrl-C interrupts it (bpo-45274).
-        stopped.set()
-        for _ in range(running):
-            ended.acquire(timeout=60)
+        def do(first: int) -> None:
+            last = min(first + chunk, stop)
+            views, into = images.slices(first, last), out[first - start : last - start]
+            _chunk(views, first, feed, infer, buffers, into, stopped)
+            advance(last - first)
+
+        return do
+
+    errors = share(range(start, stop, chunk), begin, threads)
     if errors:
         raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
 
