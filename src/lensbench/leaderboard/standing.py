@@ -9,8 +9,9 @@ from lensbench.benchmark import Benchmark, Reference
 from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
-from lensbench.leaderboard.entry import NAME, Entry, Score, parse_entry
+from lensbench.leaderboard.entry import Entry, Score, parse_entry
 from lensbench.leaderboard.escape import clean
+from lensbench.leaderboard.fields import NAME
 from lensbench.record import Record
 
 
