@@ -183,7 +183,7 @@ def _curve(entry: Entry) -> str:
         + "</tr>"
         for point in entry.segments.curve
     ]
-    head = _heads("#IoU", "#F1", "", "#Found", "#False", "#Missed")
+    head = _heads("#IoU", "#F1", "0 … 1", "#Found", "#False", "#Missed")
     return f"<h4>F1 over the threshold</h4>{_scrolled(f'F1 over the threshold of {entry.name}', head, rows)}"
 
 

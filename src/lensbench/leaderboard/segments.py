@@ -20,7 +20,7 @@ from lensbench.leaderboard.fields import (
     whole,
 )
 from lensbench.masks.postprocess import UNDECLARED, Interior, Output, Watershed
-from lensbench.masks.protocol import from_json
+from lensbench.masks.protocol import Scoring, from_json
 
 IMAGES = 100_000
 THRESHOLDS = 20
@@ -53,6 +53,7 @@ class Segments:
     """The part of a record that only segmentations have. `protocol` is the name, `made` how answers came about."""
 
     protocol: str
+    scoring: Scoring
     made: str
     images: tuple[ImageRow, ...]
     curve: tuple[CurveRow, ...]
@@ -69,10 +70,15 @@ def parse_segments(result: Mapping[str, Any]) -> Segments:
     """The segmentation's part of a record; raises RecordError, naming the field."""
     found = mapping(result, "protocol")
     name = text(found.get("name"), "protocol.name", NAME)
+    try:
+        scoring = from_json({"name": name, "scoring": found.get("scoring")}, "protocol").scoring
+    except BenchmarkError as error:
+        raise RecordError(str(error)) from error
     images = items(result.get("images"), "images", IMAGES)
     curve = items(result.get("curve"), "curve", THRESHOLDS)
     return Segments(
         name,
+        scoring,
         _made(found),
         tuple(_image(value, f"images[{i}]") for i, value in enumerate(images)),
         tuple(_point(value, f"curve[{i}]") for i, value in enumerate(curve)),
