@@ -20,6 +20,7 @@ import pytest
 import lensbench
 from lensbench import load_dataset
 from lensbench.data.locate import downloads
+from lensbench.data.pins import pins_path
 from lensbench.data.source import Source
 from lensbench.data.store import prepare
 from lensbench.errors import DatasetError, LensbenchWarning, SourceError
@@ -137,6 +138,7 @@ def test_online_with_sizes_then_offline_from_what_was_fetched(
     said = capfd.readouterr().err
     assert f"fetching {V2}" in said and f"fetching {MODEL}" in said and "kB)" in said
     assert server.sent_twice("16679297", V2) == 0
+    assert list(json.loads(pins_path().read_text())) == [f"{NAME}/decrop2025/train"]  # checked against the record
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     other = load_dataset(NAME, "equal400", split="test")
     assert isinstance(other, datasets.Dataset) and other["id"][:] == ids("test", archive_rows())

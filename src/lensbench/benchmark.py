@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lensbench.digest import UNKNOWN, sha256_of
-from lensbench.errors import BenchmarkError, nearest
+from lensbench.errors import BenchmarkError, DatasetError, nearest
 from lensbench.paths import shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
@@ -89,6 +89,9 @@ class Benchmark:
     """The dataset's folder in the registry."""
     expected: int | None = None
     """Samples a complete record is over; the manifest's digest pins it."""
+    content: str | None = None
+    """Pinned digest of the evaluated split's content, None while nobody knows it. Not in the digest: a first
+    look at the archive moves no record."""
     protocol: Protocol | None = None
     """How a segmentation is made and compared; None for classification."""
 
@@ -147,7 +150,7 @@ class Benchmark:
 
     def over(self, manifest: str) -> Benchmark:
         """The same benchmark over other rows (a specimen of another size): another digest, another board."""
-        return replace(self, manifest=manifest, expected=None)
+        return replace(self, manifest=manifest, expected=None, content=None)
 
 
 def benchmark_root(root: Path | str | None = None) -> Path:
@@ -185,7 +188,7 @@ def get_benchmark(name: str, config: str | None = None, root: Path | str | None 
 
 
 def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benchmark:
-    from lensbench.splits import get_split, read_manifest
+    from lensbench.splits import HASHED, get_split, read_manifest
 
     _allow(data["schema"], (1,), "schema")
     _allow(data["name"], (where.stem,), "name")
@@ -195,9 +198,15 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     _allow(chosen.task, (task,), f"task of config {chosen.name!r}")
     version = dataset.version(data["version"]).name
     split = get_split(dataset, chosen.name, data["split"])
-    absent = split.absent.get(version)
+    absent, content = split.absent.get(version), split.content.get(version)
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
+    never = absent.ids or frozenset() if absent else frozenset[str]()
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
+    if manifest is not None and data["cluster"] != HASHED:
+        try:
+            manifest.without(never).clusters(data["cluster"])
+        except DatasetError as error:
+            raise ValueError(f"cluster: {error}") from error
     return Benchmark(
         name=data["name"],
         revision=int(data["revision"]),
@@ -212,12 +221,13 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         kinds=_kinds(data["output"]["kinds"], task),
         metrics={i: _metric_version(task, i) for i in ids},
         labels=dataset.label_order(chosen.labels),
-        absent=absent.ids or frozenset() if absent else frozenset(),
+        absent=never,
         manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
         synthetic=chosen.synthetic,
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
-        expected=len(manifest.ids) - len(absent.ids or () if absent else ()) if manifest else None,
+        expected=len(manifest.ids) - len(never) if manifest else None,
+        content=content.sha256 if content else None,
         protocol=_protocol(data, task, where),
     )
 

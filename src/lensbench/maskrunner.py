@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.errors import ModelError
+from lensbench.errors import DatasetError, ModelError
 from lensbench.masks.postprocess import class_map, detections, label_map
 from lensbench.masks.tiling import run
 from lensbench.masks.values import ClassMap, LabelMap, Value
 from lensbench.models.inputs import Entry
 from lensbench.models.maskcontract import MaskFeed
 from lensbench.models.model import Call
-from lensbench.runner import CorruptImageError, Images
+from lensbench.runner import CorruptImageError, Images, decoded
 from lensbench.workers import share
 
 DIVISORS = (1, 2, 4, 8, 16, 32, 64, 128)
@@ -132,14 +132,14 @@ class Network:
 
 
 def load(view: memoryview, row: int, entry: Entry) -> Planes:
-    """An encoded image as the model is given it: float32 C×H×W. Raises CorruptImageError naming `row`."""
-    flag = cv2.IMREAD_COLOR if entry.channels == 3 else cv2.IMREAD_GRAYSCALE
-    try:
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if entry.mosaic else flag)
-    except cv2.error:  # an empty buffer, or dimensions past OpenCV's limits
-        image = None
-    if image is None or (entry.mosaic and (image.ndim != 2 or image.dtype != np.uint16)):
-        raise CorruptImageError(row)
+    """An encoded image as the model is given it: float32 C×H×W. Raises DatasetError naming `row`."""
+    image = decoded(view, row, entry.channels, entry.mosaic)
+    wanted = np.uint16 if entry.mosaic else np.uint8
+    if image.dtype != wanted or (entry.mosaic and image.ndim != 2):
+        raise DatasetError(
+            f"row {row}: a {image.dtype} image of {image.ndim} dimensions, and this benchmark gives "
+            f"{'raw frames of 16' if entry.mosaic else 'images of 8'} bits"
+        )
     planes = [image] if image.ndim == 2 else cv2.split(image if entry.bgr else image[..., ::-1])
     fed = np.empty((len(planes), *image.shape[:2]), np.float32)
     for k, (plane, scale, shift) in enumerate(zip(planes, entry.scale, entry.shift, strict=True)):

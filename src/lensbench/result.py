@@ -155,13 +155,15 @@ def _round(value: Any) -> Any:
 
 
 def clusters(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> NDArray[np.int64]:
-    """The group of every id that an interval leaves out at once: hashed, or the value of a manifest's column."""
+    """The group of every id that an interval leaves out at once: hashed, or the value of a manifest's column.
+
+    Raises DatasetError for a column that is not known of every row.
+    """
     if benchmark.cluster == HASHED:
         return hash_groups(ids).astype(np.int64)
-    group = dict(zip(manifest.ids, manifest.column(benchmark.cluster), strict=True))
-    names = sorted({group[key] or "" for key in ids})
-    index = {name: i for i, name in enumerate(names)}
-    return np.array([index[group[key] or ""] for key in ids], dtype=np.int64)
+    group = dict(zip(manifest.ids, manifest.clusters(benchmark.cluster), strict=True))
+    index = {name: i for i, name in enumerate(sorted({group[key] for key in ids}))}
+    return np.array([index[group[key]] for key in ids], dtype=np.int64)
 
 
 def _truth(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> Truth:

@@ -105,14 +105,15 @@ class Ground:
 
     @property
     def unverified(self) -> list[str]:
-        """What a reader has to take on trust about where the images came from."""
-        data = self.data
-        if "folder" in data.source:
-            return ["that the images are the publisher's: read from an unpacked folder, which no digest covers"]
-        pinned = {f.name: f.sha256 or f.md5 for f in data.dataset.versions[data.version].files}
-        pinned |= {f.name: f.sha256 for f in data.dataset.config(data.config).files}
-        loose = [f["name"] for f in data.source.get("files", []) if not pinned.get(f["name"])]
-        return [f"that {name} is the publisher's: its digest is not pinned yet" for name in loose]
+        """What a reader has to take on trust about where the images came from: less where a pin of their content
+        held."""
+        from lensbench.data.prepared import pinned_content
+
+        loose, pin = _unpinned(self.data), pinned_content(self.data, self.spec.split)
+        if pin is None or not loose:  # `prepare` has refused other content than the pinned
+            return loose
+        copy = pin.provenance == "copy"
+        return ["that the images are the publisher's: their content is that of a re-encoded copy"] if copy else []
 
     def corrupt(self, row: int) -> DatasetError:
         """The error for an image, named, that does not decode."""
@@ -123,6 +124,16 @@ class Ground:
             f"{self.data.version} does not decode; fetch the archive again, or report it to the dataset's maintainers "
             "if its sha256 is the pinned one"
         )
+
+
+def _unpinned(data: Prepared) -> list[str]:
+    """Which files, or that all of them, are pinned by no digest."""
+    if "folder" in data.source:
+        return ["that the images are the publisher's: read from an unpacked folder, which no digest covers"]
+    pinned = {f.name: f.sha256 or f.md5 for f in data.dataset.versions[data.version].files}
+    pinned |= {f.name: f.sha256 for f in data.dataset.config(data.config).files}
+    loose = [f["name"] for f in data.source.get("files", []) if not pinned.get(f["name"])]
+    return [f"that {name} is the publisher's: its digest is not pinned yet" for name in loose]
 
 
 def prepared(spec: Benchmark, options: Options) -> Ground:

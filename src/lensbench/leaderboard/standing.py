@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lensbench.benchmark import Benchmark, Reference
+from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
 from lensbench.leaderboard.entry import NAME, Entry, Score, parse_entry
@@ -150,10 +151,20 @@ def why_apart(benchmark: Benchmark, entry: Entry) -> str:
         reasons.append(f"not comparable: {_what_differs(benchmark, entry)}")
     if not entry.complete:
         reasons.append(f"incomplete: {entry.coverage.missing:,} of {entry.coverage.expected:,} samples missing")
+    elif other := _other_images(benchmark, entry):
+        reasons.append(other)
     headline = entry.score(benchmark.headline)
     if not reasons and headline.value is None:
         reasons.append(f"no {benchmark.headline}: {headline.reason or 'it could not be computed'}")
     return "; ".join(reasons)
+
+
+def _other_images(benchmark: Benchmark, entry: Entry) -> str:
+    """Where a whole split was read whose content is not the pinned one; `unknown`: predictions, and no image read."""
+    data = entry.digests["data"]
+    if benchmark.content is None or data in (benchmark.content, UNKNOWN):
+        return ""
+    return f"scored on other images: content {data or 'not stated'}, pinned {benchmark.content}"
 
 
 def _what_differs(benchmark: Benchmark, entry: Entry) -> str:

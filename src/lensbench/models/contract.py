@@ -44,6 +44,10 @@ class Feed:
     classes: int
     mosaic: bool = False
     """Images are 16-bit raw frames of one channel, and never resized."""
+    resize: bool = True
+    """Whether images are brought to `height` × `width`; one of another size is refused otherwise."""
+    own: bool = False
+    """Every image goes at its own size; `height` × `width` is then that of the first."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,8 @@ def bind(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Contract
         fixed=entry.batch is not None,
         classes=len(benchmark.labels),
         mosaic=entry.mosaic,
+        resize=size.resize != "none",
+        own=size.height is None,
     )
     if size.height and size.width:
         feed = sized(feed, size.height, size.width, graph.inputs[0], where)
