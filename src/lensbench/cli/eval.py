@@ -94,6 +94,10 @@ def command(
             progress=default_progress("images"),
             confirm=asker(yes),
         )
+    if done.ground is not None:
+        from lensbench.leaderboard.report import write_report
+
+        write_report(done)
     if as_json:
         click.echo(done.record.to_json(), nl=False)
     else:

@@ -34,6 +34,8 @@ def summary(done: Evaluated) -> str:
     speed = done.record.run["images_per_second"]
     lines += ["", f"speed: {speed:,.0f} images/s on {done.record.run['cores']} cores"] if speed else [""]
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
+    if done.ground is not None:
+        lines.append(f"pictures: {done.folder / 'report.html'}")
     lines.append(f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board")
     return printable("\n".join(lines))
 

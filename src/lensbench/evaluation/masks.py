@@ -72,7 +72,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
-        return finish(result, run.record, seconds, None if reused or not loop else len(images) / loop)
+        return finish(result, run.record, seconds, None if reused or not loop else len(images) / loop, ground)
 
 
 def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Evaluated:
@@ -105,7 +105,7 @@ def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Ev
                 assumed=ground.unverified,
                 notes=taken.notes,
             )
-            return finish(result, folder / "record.json", {"rest": time.perf_counter() - options.started}, None)
+            return finish(result, folder / "record.json", {"rest": time.perf_counter() - options.started}, None, ground)
 
 
 def _truth(ground: Ground) -> TrueMaps:

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A record and the folder that holds it with the predictions."""
+    """A record and the folder that holds it with the predictions; the `ground` of one whose images can be shown."""
 
     record: Record
     folder: Path
+    ground: Ground | None = None
 
 
 @dataclass(frozen=True)
@@ -200,7 +201,9 @@ def check_ids(answered: set[str], manifest: Manifest, spec: Benchmark, where: st
         )
 
 
-def finish(result: dict[str, Any], path: Path, seconds: Mapping[str, float], speed: float | None) -> Evaluated:
+def finish(
+    result: dict[str, Any], path: Path, seconds: Mapping[str, float], speed: float | None, ground: Ground | None = None
+) -> Evaluated:
     """Write the record; `speed` is in images a second where all of them were computed in this run."""
     import numpy as np
 
@@ -217,7 +220,7 @@ def finish(result: dict[str, Any], path: Path, seconds: Mapping[str, float], spe
         write_record(record, path)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror}); free some space, or give --out") from error
-    return Evaluated(record, path.parent)
+    return Evaluated(record, path.parent, ground)
 
 
 def slug(name: str) -> str:
