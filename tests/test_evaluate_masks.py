@@ -195,6 +195,8 @@ def test_scored_masks_are_kept_with_their_scores() -> None:
         assert 0.97 * 30 * 40 < first <= 30 * 40 and 0.97 * 30 * 30 < second <= 30 * 30  # rounded at the corners
     assert done.record.result["images"][0]["n_predicted"] == 2
     assert done.record.result["protocol"]["output"] == {"threshold": 0.5}
+    assert done.record.result["protocol"]["max_detections"] == 100
+    assert done.record.value("coco_ap") is not None and done.record.value("coco_ar") is not None
 
 
 @pytest.mark.parametrize(
@@ -286,9 +288,11 @@ def test_perfect_masks_score_one_in_every_metric(form: str, tmp_path: Path) -> N
     result = done.record.result
     assert result["complete"] and result["coverage"]["missing"] == 0
     values = metrics(done)
-    scores = {key: value for key, value in values.items() if not key.startswith("coco_") or form == "parquet"}
-    assert {key for key, value in scores.items() if value not in (1.0, None)} == set()
-    assert all(values[key] == 1.0 for key in ("f1@0.5", "ap_dsb", "pq", "sq", "rq", "aji_plus", "seg", "iou_fg"))
+    unscored = {key for key, value in values.items() if value is None}
+    coco = {"coco_ap", "coco_ap50", "coco_ap75", "coco_ar"}
+    assert unscored == {*coco, "recall_medium"}, "nobody gave scores, and no object of the specimen is that large"
+    assert {key for key, value in values.items() if value == 0.0} == {"splits", "merges"}
+    assert {key for key, value in values.items() if value == 1.0} == set(values) - unscored - {"splits", "merges"}
     assert all(
         (image["fp"], image["fn"], image["splits"], image["merges"]) == (0, 0, 0, 0) for image in result["images"]
     )
@@ -324,6 +328,21 @@ def brought(form: str, maps: dict[str, NDArray[Any]], folder: Path) -> Path:
             lines.append(f"{key},{' '.join(f'{a + 1} {b - a + 1}' for a, b in zip(starts, ends, strict=True))}")
     (folder / "k.csv").write_text("\n".join(lines) + "\n")
     return folder / "k.csv"
+
+
+def test_perfect_scored_masks_are_perfect_for_coco_at_any_number_of_objects(tmp_path: Path) -> None:
+    maps = truth()
+    assert max(len(np.unique(m)) for m in maps.values()) > 200
+    path, rng = tmp_path / "p.parquet", np.random.default_rng(5)
+    coded = {key: tuple(encode(m)[1]) for key, m in sorted(maps.items())}
+    rows = (Row(key, "original", Masks(maps[key].shape, texts, rng.random(len(texts)))) for key, texts in coded.items())
+    write_masks(path, rows, "rle", {})
+    done = evaluate_predictions(path, NAME, config="specimen")
+    assert {metrics(done)[key] for key in ("coco_ap", "coco_ap50", "coco_ap75", "coco_ar", "f1@0.5")} == {1.0}
+    assert done.record.result["protocol"]["max_detections"] == max(map(len, coded.values()))
+    board = CliRunner().invoke(bench, ["leaderboard", NAME, "--config", "specimen", str(done.folder), "--out", "board"])
+    assert board.exit_code == 0, board.output
+    assert "maps as given" in Path("board/README.md").read_text()
 
 
 def test_what_a_run_stored_scores_as_the_model_did() -> None:
@@ -544,6 +563,6 @@ def test_perfect_masks_of_the_real_split_score_one(realdata: Path, tmp_path: Pat
     ids = id_column(found, "test").to_pylist()
     maps = dict(zip(ids, TrueMaps.of(found.arrow["test"], ids, True), strict=True))
     done = evaluate_predictions(label_pngs(tmp_path / "labels", maps), NAME, source=realdata / NAME)
-    assert {key for key, value in metrics(done).items() if value not in (1.0, None)} == set()
+    assert {key for key, value in metrics(done).items() if value not in (1.0, None)} == {"splits", "merges"}
     assert sum(image["tp"] for image in done.record.result["images"]) == 438
     assert sum(image["splits"] + image["merges"] for image in done.record.result["images"]) == 0

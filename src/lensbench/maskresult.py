@@ -11,8 +11,10 @@ import numpy as np
 
 from lensbench.benchmark import Benchmark
 from lensbench.masks.stored import masks_digest
+from lensbench.masks.values import Masks
 from lensbench.masktruth import Stored, TrueMaps
 from lensbench.metrics import MaskPrediction, MaskTruth, curve, mask_rows, per_image, rows_of, score
+from lensbench.metrics.coco import MOST
 from lensbench.result import About, Origin, clusters, head, metric_json, rounded
 from lensbench.splits import Manifest
 
@@ -48,7 +50,7 @@ def make_mask_result(
     compared = rows_of(mask_rows, true, given)
     found = {
         **head(benchmark, expected, mine, extra + len(stored) - len(mine), about, origin, masks_digest(answers)),
-        "protocol": dict(protocol),
+        "protocol": {**protocol, **_uncut(given)},
         "metrics": {key: metric_json(value) for key, value in values.items()},
         "images": [{"id": key, **asdict(one)} for key, one in zip(mine, per_image(compared), strict=True)],
         "curve": [asdict(point) for point in curve(compared)],
@@ -56,3 +58,10 @@ def make_mask_result(
         "notes": list(notes),
     }
     return rounded(found)
+
+
+def _uncut(given: MaskPrediction) -> dict[str, int]:
+    """COCO's maxDets for scored masks: as many as an image has, so that none is cut."""
+    if not given.scored:
+        return {}
+    return {"max_detections": max(MOST, *(len(value.rle) for value in given.values if isinstance(value, Masks)))}

@@ -8,6 +8,7 @@ from typing import Any
 from lensbench.digest import canonical
 from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
+from lensbench.progress import rate_text
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
 
@@ -32,7 +33,7 @@ def summary(done: Evaluated) -> str:
     lines += [f"assumed: {text}" for text in result["assumed"]]
     lines += [f"note: {text}" for text in result["notes"]]
     speed = done.record.run["images_per_second"]
-    lines += ["", f"speed: {speed:,.0f} images/s on {done.record.run['cores']} cores"] if speed else [""]
+    lines += ["", f"speed: {rate_text(speed)} images/s on {done.record.run['cores']} cores"] if speed else [""]
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
     if done.ground is not None:
         lines.append(f"pictures: {done.folder / 'report.html'}")
@@ -72,7 +73,11 @@ def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:
 def protocol(result: Mapping[str, Any]) -> list[str]:
     """The protocol of a segmentation in one line: its name, how objects were made, how they are compared."""
     found = result.get("protocol")
-    return [] if found is None else [f"{found['name']} ({canonical(found['scoring']).decode()})"]
+    if found is None:
+        return []
+    made = "" if found["output"] is None else f", output {canonical(found['output']).decode()}"
+    most = f", up to {found['max_detections']} scored masks an image" if "max_detections" in found else ""
+    return [f"{found['name']}: scoring {canonical(found['scoring']).decode()}{made}{most}"]
 
 
 def gaps(result: Mapping[str, Any]) -> list[str]:

@@ -94,7 +94,7 @@ def _made(found: Mapping[str, Any]) -> str:
         threshold = number(output["threshold"], "protocol.output.threshold", BOUNDS["unit"])
         return f"scored masks, threshold {threshold:g}"
     try:
-        protocol = from_json({key: value for key, value in found.items() if value is not None}, "protocol")
+        protocol = from_json({"name": "declared", "output": output}, "protocol")
     except BenchmarkError as error:
         raise RecordError(str(error)) from error
     return made_text(protocol.output)
