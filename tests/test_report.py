@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from lensbench.cli import bench
+from lensbench.errors import ModelError
 from lensbench.evaluation import evaluate
 from lensbench.leaderboard import report as module
 from lensbench.leaderboard.report import report_of, write_report
@@ -69,6 +70,19 @@ def test_the_same_run_gives_the_same_bytes_and_a_budget_is_kept(monkeypatch: pyt
     monkeypatch.setattr(module, "MOST", 2)
     page = write_report(done).read_text(encoding="utf-8")
     assert ids(page) == ids(whole.decode())[:2] and len(page) < len(whole)
+
+
+def test_a_report_that_no_run_wrote_is_kept_and_one_of_another_plan_is_not(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "report.html").write_text("my own")
+    with pytest.raises(ModelError, match=r"report\.html that no run put there"):
+        evaluate(OTSU, "aitslab_bioimaging1", config="specimen", out=mine)
+    assert (mine / "report.html").read_text() == "my own"
+    path = write_report(evaluate(OTSU, "aitslab_bioimaging1", config="specimen", out=tmp_path / "run"))
+    other = write(tmp_path, bright_model(1), "m.onnx")
+    evaluate(other, "aitslab_bioimaging1", config="specimen", out=tmp_path / "run")
+    assert not path.exists()
 
 
 def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:

@@ -13,15 +13,17 @@ from numpy.typing import NDArray
 from lensbench.digest import canonical
 from lensbench.errors import LensbenchError, ModelError
 from lensbench.evaluation.run import Evaluated, Ground
-from lensbench.leaderboard.gallery import MOST, Report, report_text, within_budget, worst_first
+from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
 from lensbench.masks.stored import read_masks
 from lensbench.masktruth import TrueMaps
 from lensbench.metrics import CurvePoint, ImageScore, get_metric
 from lensbench.paths import write_text
 from lensbench.runner import open_images
+from lensbench.shards import REPORT
 
-NAME = "report.html"
+MOST = 24
+"""Pictures on a page."""
 
 
 def write_report(done: Evaluated) -> Path:
@@ -33,7 +35,7 @@ def write_report(done: Evaluated) -> Path:
     report = report_of(done.record.result)
     worst = [name for name, _ in worst_first(report.images)[:MOST]]
     drawn = dict(_drawings(set(worst), done.ground, done.folder / "predictions.parquet"))
-    path = done.folder / NAME
+    path = done.folder / REPORT
     try:
         write_text(path, report_text(report, within_budget((name, drawn[name]) for name in worst)))
     except OSError as error:
