@@ -15,6 +15,8 @@ from lensbench.errors import ModelError
 from lensbench.evaluation import evaluate
 from lensbench.leaderboard import report as module
 from lensbench.leaderboard.report import report_of, write_report
+from lensbench.masks.postprocess import Interior, Output
+from lensbench.masks.protocol import AITS_LEGACY, Protocol
 from lensbench.record import read_record
 from tests.graphs import bright_model, write
 
@@ -90,7 +92,7 @@ def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:
         "benchmark": {"name": "b", "config": "c", "split": "test", "synthetic": False},
         "model": {"name": "m"},
         "coverage": {"scored": 1, "expected": 2},
-        "protocol": {"name": "default", "scoring": {}, "output": None},
+        "protocol": AITS_LEGACY.to_json() | {"output": None},
         "metrics": {"iou_fg": {"value": None, "low": None, "high": None}},
         "curve": [],
         "images": [],
@@ -99,4 +101,12 @@ def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:
     }
     report = report_of(result)
     assert report.notes == ["Assumed: x", "y"] and not report.curve and ("Images", "1 of 2") in report.facts
+    facts = dict(report.facts)
+    assert facts["Compared"] == (
+        "IoU above the threshold, mean of the images, predicted objects widened by 3×3 px, objects from 10 px on"
+    )
+    declared = Protocol("mine", output=Output(threshold=0.25, method=Interior(4), min_size=16))
+    facts = dict(report_of(result | {"protocol": declared.to_json()}).facts)
+    assert facts["Compared"] == "IoU from the threshold on, counts pooled"
+    assert facts["Made"] == "probability from 0.25 on, interior (grow 4 px), objects from 16 px on"
     assert np.all([value is None for _, *values in report.scores for value in values])
