@@ -75,12 +75,15 @@ def _about(board: Standing) -> str:
     if benchmark.absent:
         samples += f" ({len(benchmark.absent):,} listed ids have no file)"
     better = "higher" if board.headline.higher else "lower"
+    size = f"{contract.height} × {contract.width}" if contract.height else "own size,"
+    resize = f", {as_html(contract.resize)}" if contract.resize != "none" else ""
     pairs = [
         ("Dataset", f"{as_html(benchmark.dataset)} {as_html(benchmark.version)}"),
         ("Split", f"{as_html(benchmark.config)}, {as_html(benchmark.split)}"),
         ("Samples", samples),
         ("Classes", f"{len(benchmark.labels):,}"),
-        ("Input", f"{contract.height} × {contract.width} {contract.colour}, {as_html(contract.resize)}"),
+        ("Input", f"{size} {contract.colour}{resize}"),
+        ("Protocol", f"<code>{as_html(benchmark.protocol.text)}</code>" if benchmark.protocol else ""),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
         ("Benchmark digest (sha256)", f'<code class="digest">{benchmark.digest}</code>'),

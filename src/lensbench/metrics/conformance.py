@@ -324,8 +324,8 @@ def _check_permutation(metric: Metric, rows: Rows, value: float | None) -> None:
 
 
 def _check_leave_one_out(metric: Metric, rows: Rows) -> None:
-    """Leaving groups out by sums agrees with reducing the other rows anew, group by group."""
-    if metric.additive is None:
+    """Leaving groups out the fast way agrees with reducing the other rows anew, group by group."""
+    if metric.additive is None and metric.without is None:
         return
     group = np.random.default_rng(7).integers(0, 6, size=n_rows(rows))
     fast = leave_one_out(metric, rows, group)
@@ -333,7 +333,7 @@ def _check_leave_one_out(metric: Metric, rows: Rows) -> None:
     names, index = np.unique(group[over], return_inverse=True)
     slow = leave_one_out_by_rows(metric, filtered(rows, over), index, len(names))
     same = fast.shape == slow.shape and np.allclose(fast, slow, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
-    _require(same, metric, "leave one out", f"by sums {fast.tolist()}, by rows {slow.tolist()}")
+    _require(same, metric, "leave one out", f"the fast way {fast.tolist()}, by rows {slow.tolist()}")
 
 
 def _check_direction(metric: Metric, truth: Any, prediction: Any, make: Maker) -> None:
@@ -361,10 +361,16 @@ def _close(a: float | None, b: float | None) -> bool:
 
 
 def _same_rows(a: Rows, b: Rows) -> bool:
-    return a.keys() == b.keys() and all(
-        a[name].dtype == b[name].dtype and a[name].shape == b[name].shape and a[name].tobytes() == b[name].tobytes()
-        for name in a
-    )
+    return a.keys() == b.keys() and all(_same_array(a[name], b[name]) for name in a)
+
+
+def _same_array(a: NDArray[Any], b: NDArray[Any]) -> bool:
+    """Equal to the bit; a column of objects holds an array for each sample."""
+    if a.dtype != b.dtype or a.shape != b.shape:
+        return False
+    if a.dtype == np.object_:
+        return all(_same_array(one, other) for one, other in zip(a, b, strict=True))
+    return a.tobytes() == b.tobytes()
 
 
 def _frozen(value: Any) -> list[bytes]:

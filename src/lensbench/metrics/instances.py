@@ -125,7 +125,8 @@ def _miou(sums: FloatArray) -> FloatArray:
     return divided(np.sum(_class_iou(sums), axis=-1, where=present), present.sum(axis=-1).astype(np.float64))
 
 
-def _no_objects(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
+def no_objects(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
+    """Why objects cannot be compared, if they cannot."""
     if not truth.instances:
         return "needs objects, the benchmark's truth is a class map"
     return "needs objects, the predictions are class maps" if prediction.kind == "classmap" else None
@@ -149,7 +150,7 @@ def mask_metric(
     title: str,
     formula: str,
     source: str,
-    lacks: Callable[[MaskTruth, MaskPrediction], str | None] = _no_objects,
+    lacks: Callable[[MaskTruth, MaskPrediction], str | None] = no_objects,
     direction: Literal["higher", "lower"] = "higher",
 ) -> Metric:
     """A metric in [0, 1] over `mask_rows`."""

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import BenchmarkError, LensbenchError, ModelError
+from lensbench.masks import many
 from lensbench.masks.protocol import DEFAULT, Scoring
-from lensbench.masks.rle import from_text
 from lensbench.masks.values import ClassMap, Kind, LabelMap, Masks, Value, to_labelmap
 
 Map = NDArray[Any]
@@ -150,9 +150,12 @@ def pairs(truth: MaskTruth, prediction: MaskPrediction) -> Iterator[tuple[str, M
 
 def instances(value: Value, where: str) -> Map:
     """The answer as a label map; raises ModelError for masks without scores that overlap."""
-    if isinstance(value, Masks):
+    if not isinstance(value, Masks):
+        return value.pixels
+    labels = many.paint_apart(*many.from_texts(value.rle, value.shape[0] * value.shape[1], where), value.shape)
+    if labels is None:
         return to_labelmap(value, where, "refuse" if value.scores is None else "best").pixels
-    return value.pixels
+    return labels
 
 
 def classes(value: Value, where: str, n_classes: int) -> Map:
@@ -175,10 +178,9 @@ def _covered(value: LabelMap | Masks, where: str) -> NDArray[np.bool_]:
         return np.not_equal(value.pixels, 0)
     height, width = value.shape
     edges = np.zeros(height * width + 1, np.int32)
-    for number, text in enumerate(value.rle, 1):
-        spans = from_text(text, height * width, f"{where}, mask {number}")
-        edges[spans[:, 0]] += 1  # the spans of one mask are apart: no index comes twice
-        edges[spans[:, 1]] -= 1
+    _, spans = many.from_texts(value.rle, height * width, where)
+    np.add.at(edges, spans[:, 0], 1)
+    np.subtract.at(edges, spans[:, 1], 1)
     covered: NDArray[np.bool_] = np.cumsum(edges[:-1]) > 0
     return np.ascontiguousarray(covered.reshape(width, height).T)
 

@@ -64,10 +64,18 @@ class Overlap:
         nothing else (docs/metrics.md has the proof): taking the first of each object loses no match at any
         threshold from 1/2 on.
         """
+        return self.matched_by(None)
+
+    def matched_by(self, rank: NDArray[np.intp] | None) -> NDArray[np.intp]:
+        """The same where, of several exact halves, the predicted object of the lowest rank (P,) is taken."""
         near = np.flatnonzero(2 * self.intersection >= self.union)
-        return near[
-            _first(self.truth[near], len(self.truth_areas)) & _first(self.predicted[near], len(self.predicted_areas))
+        if rank is not None:
+            near = near[np.argsort(rank[self.predicted[near]], kind="stable")]
+        truth, predicted = self.truth[near], self.predicted[near]
+        first: NDArray[np.intp] = near[
+            _first(truth, len(self.truth_areas)) & _first(predicted, len(self.predicted_areas))
         ]
+        return first
 
     @cached_property
     def foreground(self) -> Ints:
@@ -112,6 +120,15 @@ def confusion(truth: NDArray[Any], predicted: NDArray[Any], n_classes: int) -> I
     for true, mine, lengths in runs(truth, predicted):
         counts += np.bincount(true.astype(np.intp) * n_classes + mine, weights=lengths, minlength=len(counts))
     return counts.astype(np.int64).reshape(n_classes, n_classes)
+
+
+def number_objects(labels: NDArray[Any]) -> NDArray[np.intp]:
+    """The label map with its objects numbered 1, 2, … by ascending id, as `Overlap` counts them."""
+    found = []
+    for values, _, lengths in runs(labels, labels):
+        found.append((values, lengths))
+    values, lengths = (np.concatenate(column) for column in zip(*found, strict=True))
+    return np.repeat(_numbered(values, lengths)[0] + 1, lengths).reshape(labels.shape)
 
 
 def _numbered(values: NDArray[Any], lengths: Ints) -> tuple[NDArray[np.intp], Ints]:

@@ -20,8 +20,10 @@ from lensbench.metrics.base import (
     concatenated,
     leave_one_out,
 )
+from lensbench.metrics.boundary import BOUNDARY_IOU
 from lensbench.metrics.calibration import CALIBRATION_METRICS
 from lensbench.metrics.classification import RANKING_METRICS
+from lensbench.metrics.coco import COCO_METRICS
 from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
 from lensbench.stats import jackknife
@@ -29,14 +31,16 @@ from lensbench.stats import jackknife
 BLOCK = 4_096
 """Samples whose rows are worked out at a time: float64 copies of all scores at once would be most of the memory."""
 
-METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS)}
+METRICS: dict[str, Metric] = {
+    metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS, BOUNDARY_IOU, *COCO_METRICS)
+}
 """Every metric by id."""
 
 
 @dataclass(frozen=True)
 class MetricValue:
     """A value and its 95 % interval. What could not be computed is None, and ``reason`` says why; it is never
-    0."""
+    0. ``note`` is what a reader has to know beside the value."""
 
     value: float | None
     low: float | None
@@ -44,6 +48,7 @@ class MetricValue:
     method: str
     groups: int
     reason: str | None = None
+    note: str | None = None
 
 
 def get_metric(metric_id: str) -> Metric:
@@ -125,4 +130,5 @@ def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]
     if value is None:
         return MetricValue(None, None, None, "none", 0, "no evaluated sample that it is over")
     interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
-    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason)
+    note = metric.note(rows) if metric.note else None
+    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason, note)
