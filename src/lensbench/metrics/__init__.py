@@ -11,7 +11,7 @@ from lensbench.metrics.classification import ranking_rows
 from lensbench.metrics.maskrows import mask_rows
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
 from lensbench.metrics.perimage import CurvePoint, ImageScore, curve, per_image
-from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, rows_of, score
+from lensbench.metrics.scoring import METRICS, MetricValue, get_metric, ready_metrics, rows_of, score
 
 __all__ = [
     "METRICS",
@@ -34,6 +34,7 @@ __all__ = [
     "per_class",
     "per_image",
     "ranking_rows",
+    "ready_metrics",
     "rows_of",
     "score",
     "unsupported",

@@ -204,6 +204,10 @@ def _never(truth: Any, prediction: Any) -> str | None:
     return None
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number about predictions, and everything needed to believe it.
@@ -223,6 +227,7 @@ class Metric:
         keep: rows -> (n,) bool, the samples it is over, where that is not all; ``reduce`` and ``additive``
             already hold to it. Groups without such a sample are not counted in its interval.
         lacks: (truth, prediction) -> why it cannot be computed from these, or None.
+        ready: raises BenchmarkError where this machine lacks what it takes to compute it.
         note: rows -> what a reader has to know beside the value.
         tasks: of which benchmarks' truth and predictions it is.
     """
@@ -240,6 +245,7 @@ class Metric:
     without: Callable[[Rows, NDArray[np.intp], int], FloatArray] | None = None
     keep: Callable[[Rows], NDArray[np.bool_]] | None = None
     lacks: Callable[[Any, Any], str | None] = _never
+    ready: Callable[[], object] = _nothing
     note: Callable[[Rows], str] | None = None
     tasks: tuple[Task, ...] = ("classification",)
 

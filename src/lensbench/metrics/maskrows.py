@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lensbench.errors import BenchmarkError
 from lensbench.masks.protocol import Scoring
+from lensbench.masks.values import ClassMap
 from lensbench.metrics.assignment import best_assignment
 from lensbench.metrics.base import Rows
 from lensbench.metrics.masks import MaskPrediction, MaskTruth, checked_classes, classes, instances, pairs
@@ -49,14 +51,7 @@ def mask_rows(truth: MaskTruth, prediction: MaskPrediction) -> Rows:
     n_classes = len(truth.classes)
     shapes = {"confusion": (np.int64, (n_classes, n_classes)), **(_SHAPES if objects else {})}
     columns: dict[str, list[Any]] = {name: [] for name in shapes}
-    for where, true, value in pairs(truth, prediction):
-        if objects:
-            scoring = truth.scoring
-            found = overlap(scored(scoring, true), scored(scoring, instances(value, where), predicted=True))
-            row = object_row(found, scoring) | {"confusion": found.foreground}
-        else:
-            mine = classes(value, where, 256 if truth.instances else n_classes)
-            row = {"confusion": _pixels(truth, true, mine, where)}
+    for row in _object_rows(truth, prediction) if objects else _pixel_rows(truth, prediction):
         for name, cell in row.items():
             columns[name].append(cell)
     rows: dict[str, NDArray[Any]] = {
@@ -102,9 +97,28 @@ def _several(objects: NDArray[np.intp]) -> int:
     return int(np.count_nonzero(np.bincount(objects) > 1))
 
 
-def _pixels(truth: MaskTruth, true: NDArray[Any], mine: NDArray[Any], where: str) -> NDArray[np.int64]:
-    """The confusion of two class maps, or of the foregrounds of instances and a class map."""
-    if truth.instances:
-        return confusion((scored(truth.scoring, true) != 0).view(np.uint8), (mine != 0).view(np.uint8), 2)
+def class_maps(truth: MaskTruth, prediction: MaskPrediction) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    """(true, predicted) class of every pixel, image by image; instances are the foreground that the protocol leaves."""
     n_classes = len(truth.classes)
-    return confusion(checked_classes(true, n_classes, f"the truth of {where}", BenchmarkError), mine, n_classes)
+    for where, true, value in pairs(truth, prediction):
+        if not truth.instances:
+            checked = checked_classes(true, n_classes, f"the truth of {where}", BenchmarkError)
+            yield checked.astype(np.uint8, copy=False), classes(value, where, n_classes)
+            continue
+        if isinstance(value, ClassMap):  # without objects that could be widened or too small
+            mine = value.pixels
+        else:
+            mine = scored(truth.scoring, instances(value, where), predicted=True)
+        yield (scored(truth.scoring, true) != 0).view(np.uint8), (mine != 0).view(np.uint8)
+
+
+def _object_rows(truth: MaskTruth, prediction: MaskPrediction) -> Iterator[dict[str, Any]]:
+    for where, true, value in pairs(truth, prediction):
+        scoring = truth.scoring
+        found = overlap(scored(scoring, true), scored(scoring, instances(value, where), predicted=True))
+        yield object_row(found, scoring) | {"confusion": found.foreground}
+
+
+def _pixel_rows(truth: MaskTruth, prediction: MaskPrediction) -> Iterator[dict[str, Any]]:
+    for true, mine in class_maps(truth, prediction):
+        yield {"confusion": confusion(true, mine, len(truth.classes))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from lensbench.metrics.base import (
     Metric,
     Prediction,
     Rows,
+    Task,
     Truth,
     check_aligned,
     concatenated,
@@ -26,6 +27,8 @@ from lensbench.metrics.classification import RANKING_METRICS
 from lensbench.metrics.coco import COCO_METRICS
 from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
+from lensbench.metrics.torch_metrics import PREFIX as TORCH
+from lensbench.metrics.torch_metrics import Arguments, torch_metric
 from lensbench.stats import jackknife
 
 BLOCK = 4_096
@@ -51,12 +54,16 @@ class MetricValue:
     note: str | None = None
 
 
-def get_metric(metric_id: str) -> Metric:
-    """The metric of that id: one of `METRICS`, or ``iou@<class>``.
+def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
+    """The metric of that id: one of `METRICS`, ``iou@<class>``, or ``torchmetrics:<name>`` with its arguments.
 
     Raises:
         BenchmarkError: there is none; the message names the nearest.
     """
+    if metric_id.startswith(TORCH):
+        return torch_metric(metric_id, arguments)
+    if arguments:
+        raise BenchmarkError(f"metric {metric_id!r} takes no arguments")
     if metric_id.startswith(CLASS_IOU) and metric_id != CLASS_IOU:
         return class_iou(metric_id.removeprefix(CLASS_IOU))
     try:
@@ -71,6 +78,7 @@ def score(
     metric_ids: Iterable[str],
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
+    arguments: Mapping[str, Arguments] | None = None,
 ) -> dict[str, MetricValue]:
     """Each metric's value with its interval, in the order asked for.
 
@@ -82,9 +90,10 @@ def score(
         clusters: (n,) whole numbers, equal for samples of one group; the intervals leave these groups out in
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
+        arguments: by metric id, those of torchmetrics' classes.
 
     Raises:
-        BenchmarkError: an unknown metric, or ``class_info`` of other classes.
+        BenchmarkError: an unknown metric, one that this machine cannot compute, or ``class_info`` of other classes.
         ModelError: a prediction that does not fit the truth.
     """
     if isinstance(truth, MaskTruth) != isinstance(prediction, MaskPrediction):
@@ -95,10 +104,8 @@ def score(
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
     computed: dict[Callable[[Any, Any], Rows], Rows] = {}
     values = {}
-    task = "segmentation" if isinstance(truth, MaskTruth) else "classification"
-    for metric in map(get_metric, metric_ids):
-        if task not in metric.tasks:
-            raise BenchmarkError(f"metric {metric.id!r} is of {' and '.join(metric.tasks)}, the benchmark of {task}")
+    metrics = ready_metrics(metric_ids, "segmentation" if isinstance(truth, MaskTruth) else "classification", arguments)
+    for metric in metrics:
         if reason := metric.lacks(truth, prediction):
             values[metric.id] = MetricValue(None, None, None, "none", 0, reason)
             continue
@@ -106,6 +113,22 @@ def score(
             computed[metric.per_sample] = rows_of(metric.per_sample, truth, prediction)
         values[metric.id] = with_interval(metric, computed[metric.per_sample], clusters)
     return values
+
+
+def ready_metrics(
+    metric_ids: Iterable[str], task: Task, arguments: Mapping[str, Arguments] | None = None
+) -> list[Metric]:
+    """The metrics of these ids, all of them computable here: to be asked before a model runs for hours.
+
+    Raises:
+        BenchmarkError: an unknown metric, one of another task, or one that needs what is not installed.
+    """
+    metrics = [get_metric(metric_id, (arguments or {}).get(metric_id)) for metric_id in metric_ids]
+    for metric in metrics:
+        if task not in metric.tasks:
+            raise BenchmarkError(f"metric {metric.id!r} is of {' and '.join(metric.tasks)}, the benchmark of {task}")
+        metric.ready()
+    return metrics
 
 
 def rows_of(
