@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from lensbench.leaderboard.gallery import (
-    MOST,
     Report,
     curve_chart,
     report_text,
@@ -76,8 +75,6 @@ def test_pictures_are_drawn_until_the_budget_is_spent() -> None:
     assert [name for name, _ in within_budget(drawings(), 350)] == ["0", "1", "2"] and len(made) == 4
     made.clear()
     assert len(within_budget(drawings(), 10)) == 1  # one there is, whatever it takes
-    made.clear()
-    assert len(within_budget(drawings())) == len(made) == MOST
     assert within_budget([]) == []
 
 

@@ -11,10 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from lensbench.cli import bench
+from lensbench.errors import ModelError
 from lensbench.evaluation import evaluate
 from lensbench.leaderboard import gallery
 from lensbench.leaderboard import report as module
 from lensbench.leaderboard.report import report_of, write_report
+from lensbench.masks.postprocess import Interior, Output
+from lensbench.masks.protocol import AITS_LEGACY, Protocol
 from lensbench.record import read_record
 from tests.graphs import bright_model, write
 
@@ -72,12 +75,25 @@ def test_the_same_run_gives_the_same_bytes_and_a_budget_is_kept(monkeypatch: pyt
     assert ids(page) == ids(whole.decode())[:2] and len(page) < len(whole)
 
 
+def test_a_report_that_no_run_wrote_is_kept_and_one_of_another_plan_is_not(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "report.html").write_text("my own")
+    with pytest.raises(ModelError, match=r"report\.html that no run put there"):
+        evaluate(OTSU, "aitslab_bioimaging1", config="specimen", out=mine)
+    assert (mine / "report.html").read_text() == "my own"
+    path = write_report(evaluate(OTSU, "aitslab_bioimaging1", config="specimen", out=tmp_path / "run"))
+    other = write(tmp_path, bright_model(1), "m.onnx")
+    evaluate(other, "aitslab_bioimaging1", config="specimen", out=tmp_path / "run")
+    assert not path.exists()
+
+
 def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:
     result: dict[str, Any] = {
         "benchmark": {"name": "b", "config": "c", "split": "test", "synthetic": False},
         "model": {"name": "m"},
         "coverage": {"scored": 1, "expected": 2},
-        "protocol": {"name": "default", "scoring": {}, "output": None},
+        "protocol": AITS_LEGACY.to_json() | {"output": None},
         "metrics": {"iou_fg": {"value": None, "low": None, "high": None}},
         "curve": [],
         "images": [],
@@ -86,4 +102,12 @@ def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:
     }
     report = report_of(result)
     assert report.notes == ["Assumed: x", "y"] and not report.curve and ("Images", "1 of 2") in report.facts
+    facts = dict(report.facts)
+    assert facts["Compared"] == (
+        "IoU above the threshold, mean of the images, predicted objects widened by 3×3 px, objects from 10 px on"
+    )
+    declared = Protocol("mine", output=Output(threshold=0.25, method=Interior(4), min_size=16))
+    facts = dict(report_of(result | {"protocol": declared.to_json()}).facts)
+    assert facts["Compared"] == "IoU from the threshold on, counts pooled"
+    assert facts["Made"] == "probability from 0.25 on, interior (grow 4 px), objects from 16 px on"
     assert np.all([value is None for _, *values in report.scores for value in values])

@@ -27,6 +27,9 @@ from lensbench.predictions import METADATA, write_parquet
 ROWS = 4_096
 """Rows in a shard of class scores: 1.6 MB for 95 classes, all that a run holds of its output."""
 
+REPORT = "report.html"
+"""The pictures of a segmentation, beside its record."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -68,7 +71,7 @@ class Run:
 
     def refuse_others(self) -> None:
         """Raise ModelError for a folder with files of a run's names that no run put there: they are the user's."""
-        names = ("shards", "predictions.parquet", "record.json")
+        names = ("shards", "predictions.parquet", "record.json", REPORT)
         theirs = [name for name in names if (self.folder / name).exists()]
         if theirs and not (self.folder / "plan.json").is_file():
             raise ModelError(f"{self.folder} holds {theirs[0]} that no run put there; give --out another folder")
@@ -78,7 +81,7 @@ class Run:
         stated = self.folder / "plan.json"
         if not stated.is_file() or stated.read_text(encoding="utf-8") != self._text():
             shutil.rmtree(self.folder / "shards", ignore_errors=True)
-            for old in (self.predictions, self.record, self.folder / "assumed.json"):
+            for old in (self.predictions, self.record, self.folder / "assumed.json", self.folder / REPORT):
                 old.unlink(missing_ok=True)
             write_text(stated, self._text())
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)

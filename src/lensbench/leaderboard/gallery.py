@@ -22,8 +22,6 @@ from lensbench.metrics import CurvePoint, ImageScore
 
 BUDGET = 4 << 20
 """Bytes of all pictures of a page; the ten test images of Aitslab-bioimaging1 take 0.4 MB."""
-MOST = 24
-"""Pictures on a page."""
 COLUMNS: Mapping[str, str] = {
     "f1": "F1 at IoU 0.5",
     "iou_fg": "IoU of the foreground",
@@ -76,8 +74,6 @@ def within_budget(drawings: Iterable[tuple[str, Drawing]], budget: int = BUDGET)
         if kept and budget < 0:
             break
         kept.append((name, drawing))
-        if len(kept) == MOST:
-            break
     return kept
 
 

@@ -10,18 +10,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.digest import canonical
 from lensbench.errors import LensbenchError, ModelError
 from lensbench.evaluation.run import Evaluated, Ground
-from lensbench.leaderboard.gallery import MOST, Report, report_text, within_budget, worst_first
+from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
 from lensbench.masks.stored import read_masks
 from lensbench.masktruth import TrueMaps
 from lensbench.metrics import CurvePoint, ImageScore, get_metric
 from lensbench.paths import write_text
 from lensbench.runner import open_images
+from lensbench.shards import REPORT
 
-NAME = "report.html"
+MOST = 24
+"""Pictures on a page."""
 
 
 def write_report(done: Evaluated) -> Path:
@@ -33,7 +34,7 @@ def write_report(done: Evaluated) -> Path:
     report = report_of(done.record.result)
     worst = [name for name, _ in worst_first(report.images)[:MOST]]
     drawn = dict(_drawings(set(worst), done.ground, done.folder / "predictions.parquet"))
-    path = done.folder / NAME
+    path = done.folder / REPORT
     try:
         write_text(path, report_text(report, within_budget((name, drawn[name]) for name in worst)))
     except OSError as error:
@@ -44,7 +45,6 @@ def write_report(done: Evaluated) -> Path:
 def report_of(result: Mapping[str, Any]) -> Report:
     """What a segmentation record's result says, for the page."""
     benchmark, model, coverage = result["benchmark"], result["model"], result["coverage"]
-    made = result["protocol"]["output"]
     scores = [(get_metric(key).title, one["value"], one["low"], one["high"]) for key, one in result["metrics"].items()]
     return Report(
         title=f"{model['name']} on {benchmark['name']}",
@@ -53,14 +53,39 @@ def report_of(result: Mapping[str, Any]) -> Report:
             ("Benchmark", f"{benchmark['name']} ({benchmark['config']}, {benchmark['split']})"),
             ("Protocol", result["protocol"]["name"]),
             ("Images", f"{coverage['scored']:,} of {coverage['expected']:,}"),
-            ("Compared", canonical(result["protocol"]["scoring"]).decode()),
-            ("Output", canonical(made).decode() if made else "ready-made"),
+            ("Compared", _compared(result["protocol"]["scoring"])),
+            ("Made", _made(result["protocol"]["output"])),
         ],
         scores=scores,
         curve=[CurvePoint(**point) for point in result["curve"]],
         images=[(one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result["images"]],
         notes=[f"Assumed: {text}" for text in result["assumed"]] + list(result["notes"]),
     )
+
+
+def _compared(scoring: Mapping[str, Any]) -> str:
+    """The rules of `masks.protocol.Scoring` in words."""
+    words = ["IoU above the threshold" if scoring["iou"] == ">" else "IoU from the threshold on"]
+    words.append("counts pooled" if scoring["pooling"] == "pooled" else "mean of the images")
+    if scoring["dilation"] > 1:
+        words.append(f"predicted objects widened by {scoring['dilation']}×{scoring['dilation']} px")
+    if scoring["min_size"] > 1:
+        words.append(f"objects from {scoring['min_size']} px on")
+    return ", ".join(words)
+
+
+def _made(output: Mapping[str, Any] | None) -> str:
+    """How objects or classes were made of a model's output, as far as the record says it, in words."""
+    if output is None:
+        return "ready-made"
+    words = [f"probability from {output['threshold']:g} on"]
+    method = output.get("method")
+    if method:
+        given = ", ".join(f"{key.replace('_', ' ')} {value} px" for key, value in method.items() if key != "name")
+        words.append(f"{method['name']} ({given})" if given else method["name"])
+    if output.get("min_size", 0) > 1:
+        words.append(f"objects from {output['min_size']} px on")
+    return ", ".join(words)
 
 
 def _drawings(wanted: set[str], ground: Ground, answers: Path) -> Iterator[tuple[str, Drawing]]:
