@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from lensbench.cli import bench
 from lensbench.errors import ModelError
 from lensbench.evaluation import evaluate
-from lensbench.leaderboard import gallery
 from lensbench.leaderboard import report as module
 from lensbench.leaderboard.report import report_of, write_report
 from lensbench.masks.postprocess import Interior, Output
@@ -54,7 +53,7 @@ def test_classes_are_shown_as_areas() -> None:
     path = write(Path("models"), bright_model(1), "m.onnx")
     command("--model", str(path), "--benchmark", "raw_drone-segmentation")
     page, result = Path("run/report.html").read_text(encoding="utf-8"), read_record(Path("run/record.json")).result
-    assert len(result["images"]) > len(ids(page)) == gallery.MOST
+    assert len(result["images"]) > len(ids(page)) == module.MOST
     assert "images more are in the table" in page and "Matched" not in page and "IoU threshold" not in page
     lowest = min(one["iou_fg"] for one in result["images"] if one["iou_fg"] is not None)
     assert f"<b>{lowest:.3f}</b> {ids(page)[0]}<br>" in page

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lensbench.digest import UNKNOWN, sha256_of
+from lensbench.digest import UNKNOWN, canonical, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, nearest
 from lensbench.paths import shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TASKS = ("classification", "segmentation")
 RESIZES = ("opencv-linear", "none")
 COLOURS = ("RGB", "BGR", "grey", "mosaic")
+CLASS_IOU = "iou@"
+"""What the id of one class's IoU begins with."""
 KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
@@ -94,6 +96,8 @@ class Benchmark:
     look at the archive moves no record."""
     protocol: Protocol | None = None
     """How a segmentation is made and compared; None for classification."""
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metric id → the arguments of a torchmetrics class."""
 
     @property
     def headline(self) -> str:
@@ -114,8 +118,10 @@ class Benchmark:
     def pinned(self) -> dict[str, Any]:
         """What the digest is taken over."""
         protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
+        arguments = {"arguments": {key: dict(value) for key, value in self.arguments.items()}} if self.arguments else {}
         return {
             **protocol,
+            **arguments,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,
@@ -200,6 +206,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     split = get_split(dataset, chosen.name, data["split"])
     absent, content = split.absent.get(version), split.content.get(version)
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
+    arguments, labels = _arguments(data["metrics"].get("arguments", {}), ids), dataset.label_order(chosen.labels)
     never = absent.ids or frozenset() if absent else frozenset[str]()
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     if manifest is not None and data["cluster"] != HASHED:
@@ -219,8 +226,8 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         cluster=data["cluster"],
         input=_input(data["input"], task),
         kinds=_kinds(data["output"]["kinds"], task),
-        metrics={i: _metric_version(task, i) for i in ids},
-        labels=dataset.label_order(chosen.labels),
+        metrics={i: _metric_version(task, i, arguments.get(i), labels) for i in ids},
+        labels=labels,
         absent=never,
         manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
         synthetic=chosen.synthetic,
@@ -229,7 +236,15 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         expected=len(manifest.ids) - len(never) if manifest else None,
         content=content.sha256 if content else None,
         protocol=_protocol(data, task, where),
+        arguments=arguments,
     )
+
+
+def _arguments(given: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    for metric in given:
+        _allow(metric, ids, "metric with arguments")
+    canonical(given)  # a date, say, has no place in a digest: TypeError
+    return {metric: dict(arguments) for metric, arguments in given.items()}
 
 
 def _kinds(kinds: list[str], task: str) -> tuple[str, ...]:
@@ -263,12 +278,14 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
     return f"{dataset.title}{family}, specimen"
 
 
-def _metric_version(task: str, metric: str) -> int:
+def _metric_version(task: str, metric: str, arguments: Mapping[str, Any] | None, labels: tuple[str, ...]) -> int:
     from lensbench.metrics import get_metric
 
-    found = get_metric(metric)
+    found = get_metric(metric, arguments)
     if task not in found.tasks:
         raise ValueError(f"metric {metric!r} is of {' and '.join(found.tasks)}, the benchmark of {task}")
+    if metric.startswith(CLASS_IOU):
+        _allow(metric.removeprefix(CLASS_IOU), labels, f"class of metric {metric!r}:")
     return found.version
 
 

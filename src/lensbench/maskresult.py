@@ -46,7 +46,8 @@ def make_mask_result(
     whole = MaskTruth(truth, benchmark.labels, benchmark.protocol.scoring, benchmark.truth == "labelmap", tuple(ids))
     true = whole.take(np.array([place[key] for key in mine], np.intp))
     given = MaskPrediction(stored).take(np.array(rows, np.intp))
-    values = score(true, given, benchmark.metrics, clusters(benchmark, expected, mine))
+    groups = clusters(benchmark, expected, mine)
+    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments)
     compared = rows_of(mask_rows, true, given)
     found = {
         **head(benchmark, expected, mine, extra + len(stored) - len(mine), about, origin, masks_digest(answers)),

@@ -68,7 +68,8 @@ def make_result(
     expected = manifest.without(benchmark.absent)
     mine = answers.on(expected.ids)
     truth = _truth(benchmark, expected, mine.ids)
-    values = score(truth, mine.prediction, benchmark.metrics, clusters(benchmark, expected, mine.ids))
+    groups = clusters(benchmark, expected, mine.ids)
+    values = score(truth, mine.prediction, benchmark.metrics, groups, arguments=benchmark.arguments)
     rows = rows_of(ranking_rows, truth, mine.prediction)
     without = unsupported(truth)
     told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []

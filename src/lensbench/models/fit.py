@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def scorable(spec: Benchmark) -> Benchmark:
-    """`spec`, if it can be scored: raises LensbenchError for one whose ids are not there yet."""
+    """`spec`, if it can be scored: raises LensbenchError for one whose ids, or what its metrics need, are not there."""
+    from lensbench.metrics.scoring import ready_metrics
     from lensbench.splits import read_manifest
 
     if spec.manifest == UNKNOWN:
         read_manifest(benchmark_dataset(spec), spec.config, spec.split)  # says which file is missing
+    ready_metrics(spec.metrics, "segmentation" if spec.protocol else "classification", spec.arguments)
     return spec
 
 
