@@ -173,19 +173,25 @@ def map_model(side: int | str = "s", *, channels: int = 1, dtype: int = TensorPr
     return _graph(nodes, [1, channels, side, side], [("y", dtype, [side, side])], weighs)
 
 
-def detection_model(boxes: NDArray[np.float32], scores: NDArray[np.float32]) -> bytes:
-    """Images → the same boxes with full masks and scores for each, as a Mask R-CNN gives them."""
+def detection_model(boxes: NDArray[np.float32], scores: NDArray[np.float32], *, bare: bool = False) -> bytes:
+    """Images → the same boxes with full masks and scores for each, as a Mask R-CNN gives them.
+
+    `bare`: it takes one image without a batch axis, and its outputs are told by their shapes alone.
+    """
     masks = np.ones((len(boxes), 1, 4, 4), np.float32)
+    shape: list[int | str] = [1, "h", "w"] if bare else [1, 1, "h", "w"]
     nodes = [
-        helper.make_node("ReduceMean", ["x"], ["m"], axes=[0, 1, 2, 3], keepdims=0),
+        helper.make_node("ReduceMean", ["x"], ["m"], axes=list(range(len(shape))), keepdims=0),
         helper.make_node("Mul", ["m", "none"], ["nothing"]),
     ]
     values = {"boxes": boxes, "masks": masks, "scores": scores}
+    if bare:
+        values = {"1": scores, "2": masks, "3": boxes}
     nodes += [helper.make_node("Add", [f"{name}_", "nothing"], [name]) for name in values]
     weighs = [numpy_helper.from_array(value, f"{name}_") for name, value in values.items()]
     weighs.append(numpy_helper.from_array(np.array(0, np.float32), "none"))
     outputs = [(name, TensorProto.FLOAT, ["n", *value.shape[1:]]) for name, value in values.items()]
-    return _graph(nodes, [1, 1, "h", "w"], outputs, weighs)
+    return _graph(nodes, shape, outputs, weighs)
 
 
 def _graph(

@@ -9,7 +9,8 @@ import pytest
 
 from lensbench.benchmark import benchmark_root, get_benchmark
 from lensbench.errors import BenchmarkError
-from lensbench.masks.protocol import AITS_LEGACY, DEFAULT, Interior
+from lensbench.masks.postprocess import Interior
+from lensbench.masks.protocol import AITS_LEGACY, DEFAULT
 from tests.conftest import ROOT
 
 NAME = "aitslab_bioimaging1"

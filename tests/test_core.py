@@ -334,6 +334,16 @@ def test_sha256_of_a_file(tmp_path: Path) -> None:
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+def test_a_link_that_leads_out_of_a_dataset_folder_is_refused(registry: Path, tmp_path: Path) -> None:
+    (registry / "same").symlink_to("dataset.toml")
+    assert get_dataset("lifewatch_flowcam")
+    (tmp_path / "secret.txt").write_text("mine")
+    (registry / "specimen" / "extra.txt").symlink_to(tmp_path / "secret.txt")
+    (registry / "dataset.toml").touch()
+    with pytest.raises(DatasetError, match=r"extra\.txt: a link that leads out of the dataset's folder"):
+        get_dataset("lifewatch_flowcam")
+
+
 def test_rows_of_unknown_cluster_are_not_one_group() -> None:
     """They were: two rows of unknown group were left out together, as if somebody knew."""
     spec = replace(get_benchmark("lifewatch_flowcam"), cluster="group")

@@ -31,6 +31,8 @@ from lensbench.masks.stored import Row, read_masks, write_masks
 from lensbench.masks.values import ClassMap, LabelMap, Masks
 from lensbench.masktruth import TrueMaps
 from lensbench.record import check_record, read_record
+from lensbench.splits import read_manifest
+from tests import aitslab_files
 from tests.graphs import LEVEL, bright_model, colour_model, detection_model, map_model, write
 
 NAME, DRONE = "aitslab_bioimaging1", "raw_drone-segmentation"
@@ -197,6 +199,14 @@ def test_scored_masks_are_kept_with_their_scores() -> None:
     assert done.record.result["protocol"]["output"] == {"threshold": 0.5}
     assert done.record.result["protocol"]["max_detections"] == 100
     assert done.record.value("coco_ap") is not None and done.record.value("coco_ar") is not None
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_detections_are_told_by_their_shapes_and_may_take_one_bare_image(number: int) -> None:
+    boxes = np.array([[4, 4, 20, 20], [2, 30, 9, 40], [50, 2, 60, 9]], np.float32)[:number]
+    done = run(detection_model(boxes, np.linspace(1, 0.5, number, dtype=np.float32), bare=True))
+    assert {len(value.rle) for value in stored(done).values()} == {number}
+    assert {image["n_predicted"] for image in done.record.result["images"]} == {number}
 
 
 @pytest.mark.parametrize(
@@ -404,8 +414,27 @@ def test_masks_that_are_not_fit_are_one_line_and_leave_nothing(what: str, tmp_pa
             name = "other" if what == "none" else key
             cv2.imwrite(str(path / f"{name}.png"), pixels.astype(np.uint16)[: -1 if what == "shape" else None])
     with pytest.raises(ModelError, match=words) as caught:
-        evaluate_predictions(path, NAME, config="specimen", out="out")
-    assert "\n" not in str(caught.value) and not Path("out").exists()
+        evaluate_predictions(path, NAME, config="specimen")
+    assert "\n" not in str(caught.value) and not Path("runs").exists()
+
+
+def test_masks_that_overlap_without_scores_leave_nothing(tmp_path: Path) -> None:
+    key, shape = min(truth()), truth()[min(truth())].shape
+    both = tuple(encode(np.ones(shape, np.uint32))[1]) * 2
+    write_masks(tmp_path / "p.parquet", [Row(key, "original", Masks(shape, both))], "rle", {})
+    with pytest.raises(ModelError, match="overlap"):
+        evaluate_predictions(tmp_path / "p.parquet", NAME, config="specimen")
+    assert not Path("runs").exists()
+
+
+def test_a_source_without_one_image_of_the_split_is_one_line(tmp_path: Path) -> None:
+    spec = get_benchmark(NAME)
+    listed = read_manifest(benchmark_dataset(spec), spec.config, "train").ids[0]
+    source = aitslab_files.write(tmp_path / "source", aitslab_files.pair(listed, "train"))
+    path = write(Path("models"), bright_model(), "m.onnx")
+    with pytest.raises(LensbenchError, match="test") as caught:
+        evaluate(path, NAME, source=source, partial=True)
+    assert "\n" not in str(caught.value) and not Path("runs").exists()
 
 
 # Classes of pixels: raw tiles

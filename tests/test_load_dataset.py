@@ -166,6 +166,19 @@ def kilobytes(path: Path) -> str:
     return f"{path.stat().st_size / 1000:.1f} kB"
 
 
+def test_a_record_of_thousands_of_archives_that_nobody_named_is_not_fetched(
+    small: SmallRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = small.root / NAME / "dataset.toml"
+    toml.write_text(toml.read_text().replace(f'name = "{V2}"', 'name = "unknown"'))
+    with ZenodoServer({"16679297": {f"{i:04}.zip": b"PK" for i in range(1_000)}}) as running:
+        monkeypatch.setenv("LENSBENCH_ZENODO", running.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        with pytest.raises(SourceError, match=r"record 16679297 has 1,000 archives, and dataset\.toml names none"):
+            load_dataset(NAME)
+    assert not downloads().exists()
+
+
 def test_online_without_the_model_record_train_alone_is_not_there(
     small: SmallRegistry, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,7 +92,14 @@ class Network:
                 f"{where}: is {shape[0]}×{shape[1]}, and the model takes {size.height or 'H'}×{size.width or 'W'}; it "
                 "gives no planes of floats, which alone can be put together from tiles: export it with free sides"
             )
-        return self.call(_fed(np.repeat(image[None], size.batch, axis=0), self.feed.entry))
+        return self._call(np.repeat(image[None], size.batch, axis=0))
+
+    def _call(self, batch: Planes) -> list[NDArray[Any]]:
+        """The outputs for a batch N×C×h×w, in the layout and type that the model takes."""
+        entry = self.feed.entry
+        fed = batch if entry.layout == "NCHW" else np.ascontiguousarray(np.moveaxis(batch, 1, -1))
+        given = self.call((fed[0] if entry.bare else fed).astype(entry.dtype, copy=False))
+        return [array[None] for array in given] if entry.bare and len(given) == 1 else given
 
     def _fitted(self, image: Planes, where: str) -> tuple[Planes, tuple[str, ...]]:
         """Planes K×H×W of an image, in tiles, or whole and padded to the least divisor that the model runs with."""
@@ -123,10 +130,8 @@ class Network:
         raise refused
 
     def _run(self, image: Planes, where: str, divisor: int) -> tuple[Planes, tuple[str, ...]]:
-        entry = self.feed.entry
-
         def infer(batch: Planes) -> NDArray[Any]:
-            return _planes(self.call(_fed(batch, entry))[0], (batch.shape[2], batch.shape[3]))
+            return _planes(self._call(batch)[0], (batch.shape[2], batch.shape[3]))
 
         return run(infer, image, where, replace(self.feed.size, divisor=divisor), self.feed.tiling)
 
@@ -185,12 +190,6 @@ def probe(images: Images, network: Network) -> None:
 
 def _shape(image: Planes) -> Shape:
     return image.shape[1], image.shape[2]
-
-
-def _fed(batch: Planes, entry: Entry) -> NDArray[Any]:
-    """A batch N×C×h×w in the layout and type of the model's input."""
-    turned = batch if entry.layout == "NCHW" else np.ascontiguousarray(np.moveaxis(batch, 1, -1))
-    return turned if entry.dtype == "float32" else turned.astype(np.uint8)
 
 
 def _planes(given: NDArray[Any], shape: Shape) -> NDArray[Any]:

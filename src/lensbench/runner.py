@@ -17,7 +17,9 @@ from itertools import accumulate, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when OpenCV is imported: 64 Mpixel
+from lensbench.images.inflate import MAX_PIXELS
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
 
 import cv2
 import numpy as np

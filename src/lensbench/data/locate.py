@@ -90,6 +90,9 @@ def have(version: Version, config: Config) -> bool:
     return config.synthetic or (bool(files) and all((downloads() / file.name).is_file() for file in files))
 
 
+MOST_UNNAMED = 100
+"""Archives of one record that are fetched where dataset.toml names none: more is another kind of record."""
+
 # -- records whose files nobody could name yet ----------------------------------------------------------------
 
 
@@ -115,6 +118,11 @@ def _ask_names(files: Sequence[RemoteFile], progress: Progress | None) -> None:
         found = [f for f in list_record(record, progress=progress) if f.name.lower().endswith(ARCHIVES)]
         if not found:
             raise SourceError(f"record {record} has no archive ({', '.join(ARCHIVES)}) among its files")
+        if len(found) > MOST_UNNAMED:
+            raise SourceError(
+                f"record {record} has {len(found):,} archives, and dataset.toml names none of them: at most "
+                f"{MOST_UNNAMED} are fetched unnamed; name in its files those that are needed"
+            )
         downloads().mkdir(parents=True, exist_ok=True)
         text = json.dumps([{"name": f.name, "size": f.size, "md5": f.md5} for f in found], indent=1)
         write_text(_listing(record), text + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -33,11 +34,12 @@ from lensbench.maskresult import make_mask_result
 from lensbench.maskrunner import Network, answer_rows, probe
 from lensbench.masks.protocol import Protocol
 from lensbench.masks.read import open_masks
-from lensbench.masks.stored import Row, masks_digest, read_masks, stated_of, write_masks
+from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
 from lensbench.masks.values import Kind
 from lensbench.masktruth import TrueMaps, ids_of
 from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
 from lensbench.models.model import Model
+from lensbench.paths import atomic
 from lensbench.predictions import VIEW
 from lensbench.runner import CorruptImageError, Images, open_images
 from lensbench.shards import locked
@@ -82,33 +84,41 @@ def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Ev
         raise ModelError(f"{options.out} holds the run of a model; give --out another folder")
     ground = prepared(spec, options)
     truth, who = _truth(ground), brought.about("by name")
-    beside = Path(options.out).parent if options.out else Path("runs") / ground.spec.slug
-    beside.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=beside, prefix=".predictions-") as scratch:
+    with TemporaryDirectory(prefix="lensbench-") as scratch:
         taken = _take(brought.path, ground, truth, Path(scratch) / "predictions.parquet", options)
-        sha8 = masks_digest(taken.path)[:8]
-        folder = Path(options.out) if options.out else beside / f"{slug(who.name)}-{sha8}"
+        result = make_mask_result(
+            ground.spec,
+            ground.manifest,
+            truth,
+            ground.ids,
+            taken.path,
+            who,
+            origin=ground.origin,
+            protocol={**spec.protocol.to_json(), "output": None, "tiling": None},
+            extra=taken.extra,
+            assumed=ground.unverified,
+            notes=taken.notes,
+        )
+        sha8 = result["digests"]["predictions"][:8]
+        folder = Path(options.out) if options.out else Path("runs") / ground.spec.slug / f"{slug(who.name)}-{sha8}"
         if (folder / "plan.json").exists():
             raise ModelError(f"{folder} holds the run of a model; give --out another folder")
         with locked(folder):
-            stored = taken.path.replace(folder / "predictions.parquet")
-            result = make_mask_result(
-                ground.spec,
-                ground.manifest,
-                truth,
-                ground.ids,
-                stored,
-                who,
-                origin=ground.origin,
-                protocol={**spec.protocol.to_json(), "output": None, "tiling": None},
-                extra=taken.extra,
-                assumed=ground.unverified,
-                notes=taken.notes,
-            )
+            _put(taken.path, folder / "predictions.parquet")
             return finish(result, folder / "record.json", {"rest": time.perf_counter() - options.started}, None, ground)
 
 
+def _put(stored: Path, into: Path) -> None:
+    try:
+        with atomic(into) as part:
+            shutil.copyfile(stored, part)
+    except OSError as error:
+        raise ModelError(f"{into}: cannot be written ({error.strerror}); free some space, or give --out") from error
+
+
 def _truth(ground: Ground) -> TrueMaps:
+    if not ground.ids:
+        raise DatasetError(f"the source holds no image of the {ground.spec.split} split of {ground.spec.dataset}")
     return TrueMaps.of(ground.files, ground.ids, ground.spec.truth == "labelmap")
 
 

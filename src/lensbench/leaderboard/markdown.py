@@ -8,7 +8,7 @@ from lensbench.leaderboard.columns import MAIN, NONE, Column, interval_text, val
 from lensbench.leaderboard.entry import Entry, Score
 from lensbench.leaderboard.escape import as_markdown, clean, web_url
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, PINNED, commands, rank_text
+from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, commands, pinned_text, rank_text
 
 
 def markdown_text(board: Standing) -> str:
@@ -101,7 +101,7 @@ def _check(board: Standing) -> list[str]:
         "## Check it",
         "",
         f"Benchmark digest `{board.benchmark.digest}`.",
-        PINNED,
+        pinned_text(board),
         "",
         "```sh",
         *commands(board),

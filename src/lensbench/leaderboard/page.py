@@ -16,7 +16,7 @@ from lensbench.leaderboard.detail import anchor, definition_list, detail, find_t
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.standing import Standing
-from lensbench.leaderboard.words import BANNER, HASH, PINNED, commands, rank_text
+from lensbench.leaderboard.words import BANNER, HASH, commands, pinned_text, rank_text
 
 
 def page_text(board: Standing) -> str:
@@ -142,7 +142,7 @@ def _definitions(board: Standing) -> str:
 def _check(board: Standing) -> str:
     typed = as_html("\n".join(commands(board)))
     files = 'The table is also in <a href="board.csv">board.csv</a> and <a href="README.md">README.md</a>.'
-    body = f"<p>{PINNED}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
+    body = f"<p>{pinned_text(board)}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
     return _section("check", "Check it", body)
 
 

@@ -21,6 +21,12 @@ HASH = (
 )
 
 
+def pinned_text(board: Standing) -> str:
+    """What the board's digest is over."""
+    protocol = " Of this segmentation benchmark it is also over the protocol, every rule of it."
+    return PINNED + (protocol if board.benchmark.protocol else "")
+
+
 def rank_text(row: Ranked) -> str:
     """``2``, or ``2=`` where several rows share it."""
     return f"{row.rank}=" if row.tied else str(row.rank)

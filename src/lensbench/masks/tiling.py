@@ -83,9 +83,12 @@ def run(
             f"{rows.tile}×{columns.tile} px, at most {MOST_TILES:,} are run"
         )
     padded = np.pad(image, [(0, 0), (0, rows.length - height), (0, columns.length - width)], "reflect")
+    tiles = list(product(rows.spans, columns.spans))
+    if len(tiles) == 1:  # nothing to blend
+        (whole,) = _infer(infer, padded, tiles, size, where)
+        return np.ascontiguousarray(whole[:, :height, :width], np.float32), _words(rows, columns, height, width)
     total: Planes | None = None
     weight = np.zeros(padded.shape[1:], np.float32)
-    tiles = list(product(rows.spans, columns.spans))
     for first in range(0, len(tiles), size.batch):
         chosen = tiles[first : first + size.batch]
         for (y, x), answer in zip(chosen, _infer(infer, padded, chosen, size, where), strict=True):

@@ -1,6 +1,7 @@
 """A Python function as a model: ``module:function``. It is trusted code, run in this process, and that is said.
 
-The function is given one image at a time, float32 C×H×W as the benchmark's input contract says. A segmentation gives
+The function is given one image at a time and never called by two threads at once, for nobody knows whether it could
+be: float32 C×H×W as the benchmark's input contract says. A segmentation gives
 planes of floats K×H×W (or H×W), or a map of integers H×W (or 1×H×W); a classifier one score per class.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -70,10 +72,12 @@ class Function:
 
     def open(self, name: str, outputs: Sequence[str]) -> Call:
         """Its answer for the one image of a batch, with a batch axis again."""
+        alone = threading.Lock()
 
         def call(batch: NDArray[Any]) -> list[NDArray[Any]]:
             try:
-                given = np.asarray(self.call(np.ascontiguousarray(batch[0])))
+                with alone:
+                    given = np.asarray(self.call(np.array(batch[0])))  # a copy: the function may keep or change it
             except Exception as error:
                 raise ModelError(f"{self.name} raised {type(error).__name__}: {_one_line(error)}") from error
             if given.dtype.kind not in "fiub":

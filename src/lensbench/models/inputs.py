@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import ModelError
@@ -30,11 +30,25 @@ class Entry:
     """Images that the graph takes at a time; None: any number."""
     sides: tuple[int | None, int | None]
     """Height and width that the graph takes, None where any."""
+    bare: bool = False
+    """The graph takes one image without a batch axis."""
 
 
-def entry_of(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> tuple[Entry, list[str]]:
-    """The entry of a benchmark's images into a graph, and what was assumed; raises ModelError where they do not fit."""
+def entry_of(
+    graph: Graph, card: Card, benchmark: Benchmark, where: str, single: bool = False
+) -> tuple[Entry, list[str]]:
+    """The entry of a benchmark's images into a graph, and what was assumed; raises ModelError where they do not fit.
+
+    `single`: a graph that takes one image without a batch axis will do, too.
+    """
     tensor = _input(graph, where)
+    bare = single and tensor.shape is not None and len(tensor.shape) == 3
+    if bare:
+        tensor = replace(tensor, shape=(1, *(tensor.shape or ())))
+    if tensor.shape is not None and len(tensor.shape) != 4:
+        raise ModelError(
+            f"{where}: input {tensor.name!r} is {shape_text(tensor)}; a batch of images has four dimensions"
+        )
     layout, channels, assumed = _layout(tensor, card, benchmark, where)
     low, high = card.range or benchmark.input.range
     mosaic = benchmark.input.mosaic
@@ -65,6 +79,7 @@ def entry_of(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> tupl
         mosaic=mosaic,
         batch=tensor.shape[0] if tensor.shape else None,
         sides=sides_of(tensor, layout),
+        bare=bare,
     )
     return entry, assumed
 
@@ -83,10 +98,6 @@ def _input(graph: Graph, where: str) -> Tensor:
     tensor = graph.inputs[0]
     if tensor.dtype not in ("FLOAT", "UINT8"):
         raise ModelError(f"{where}: input {tensor.name!r} is {tensor.dtype.lower()}; export it with float32 (or uint8)")
-    if tensor.shape is not None and len(tensor.shape) != 4:
-        raise ModelError(
-            f"{where}: input {tensor.name!r} is {shape_text(tensor)}; a batch of images has four dimensions"
-        )
     return tensor
 
 

@@ -60,7 +60,7 @@ class MaskContract:
 def bind_masks(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> MaskContract:
     """The contract of a model with a segmentation benchmark; raises ModelError in one line where they do not fit."""
     assert benchmark.protocol is not None
-    entry, assumed = entry_of(graph, card, benchmark, where)
+    entry, assumed = entry_of(graph, card, benchmark, where, single=True)
     if card.kind in ("labelmap", "classmap") and card.kind != benchmark.truth:
         raise ModelError(f"{where}: declares a {card.kind}, and {benchmark.name} scores a {benchmark.truth}")
     outputs = _outputs(graph, card, where)
