@@ -41,7 +41,7 @@ from lensbench.metrics.overlap import overlap
 ROOT = Path(__file__).resolve().parent.parent
 DATASET, VERSION = "aitslab_bioimaging1", "1.0.0"
 CROP, BATCH, RATE, SEED, OPSET = 160, 10, 4e-3, 0, 17
-STEPS = {"unet-nuclei": 1500, "unet-cars": 300}
+STEPS = {"unet-nuclei": 1500, "unet-cars": 600}
 MOST_BYTES = 300_000
 CHOICES = [(grow, least) for grow in (2, 3, 4, 6) for least in (0, 8, 12, 16, 24)]
 """What is tried on the validation split: pixels that interiors grow by, and that an object has at least."""

@@ -114,6 +114,8 @@ def test_the_page_says_what_the_pictures_show() -> None:
     assert f"bad</th>{cells}" in whole
     semantic = report_text(replace(report(), curve=[], images=[("m", CLASSES)]), [])
     assert '<th scope="col" class="n">IoU of the foreground</th></tr>' in semantic and "Matched" not in semantic
+    cut = replace(drawing("bad"), cut=True)
+    assert "1 missed; of each side the first 4,000 are drawn</small>" in report_text(report(), [("bad", cut)])
     bare = report_text(replace(report(), images=[], curve=[]), [])
     assert "Pictures" not in bare and bare.endswith("</html>\n")
 

@@ -19,6 +19,7 @@ from scipy import ndimage
 from lensbench.errors import ModelError
 from lensbench.leaderboard.outlines import (
     FATES,
+    MOST,
     QUARTERS,
     SIDE,
     Drawing,
@@ -162,6 +163,22 @@ def test_an_answer_is_drawn_as_the_protocol_compares_it() -> None:
     assert dict(three.counts) == {"hit": 0, "false": 0, "miss": 4, "split": 100}
     with pytest.raises(ModelError, match="x holds class 2"):
         draw(image, truth.astype(np.uint8), ClassMap(np.uint8(2) * foreground.pixels), Scoring(), "x", 2)
+
+
+def test_noise_is_drawn_in_part_and_says_so() -> None:
+    noise = np.indices((200, 200)).sum(axis=0) % 2 == 0
+    number = int(noise.sum())
+    labels = np.zeros((200, 200), np.uint32)
+    labels[noise] = np.arange(1, number + 1)
+    empty = np.zeros_like(labels)
+    objects = draw(empty, empty, LabelMap(labels), Scoring(), "x", 0)
+    spots = np.zeros((200, 200), np.uint8)
+    spots[::2, ::2] = 1
+    areas = draw(empty, empty, ClassMap(spots), Scoring(), "x", 2)
+    assert objects.cut and areas.cut
+    assert objects.counts["false"] == number == 20_000 and areas.counts["false"] == 10_000
+    assert paths(objects)["false"].count("l") == paths(areas)["false"].count("l") == MOST
+    assert not draw(empty, empty, LabelMap(empty), Scoring(), "x", 0).cut
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from lensbench.benchmark import get_benchmark
 from lensbench.cli import bench
 from lensbench.errors import ModelError
 from lensbench.evaluation import evaluate
@@ -99,14 +100,15 @@ def test_a_record_that_compares_nothing_by_objects_has_no_curve() -> None:
         "assumed": ["x"],
         "notes": ["y"],
     }
-    report = report_of(result)
+    spec = get_benchmark("aitslab_bioimaging1")
+    report = report_of(result, spec)
     assert report.notes == ["Assumed: x", "y"] and not report.curve and ("Images", "1 of 2") in report.facts
     facts = dict(report.facts)
     assert facts["Compared"] == (
         "IoU above the threshold, mean of the images, predicted objects widened by 3×3 px, objects from 10 px on"
     )
     declared = Protocol("mine", output=Output(threshold=0.25, method=Interior(4), min_size=16))
-    facts = dict(report_of(result | {"protocol": declared.to_json()}).facts)
+    facts = dict(report_of(result | {"protocol": declared.to_json()}, spec).facts)
     assert facts["Compared"] == "IoU from the threshold on, counts pooled"
     assert facts["Made"] == "probability from 0.25 on, interior (grow 4 px), objects from 16 px on"
     assert np.all([value is None for _, *values in report.scores for value in values])

@@ -17,6 +17,7 @@ from lensbench.leaderboard.charts import Axis
 from lensbench.leaderboard.columns import NONE, value_text
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.outlines import AREAS, FATES, Drawing
+from lensbench.leaderboard.outlines import MOST as DRAWN
 from lensbench.leaderboard.words import BANNER
 from lensbench.metrics import CurvePoint, ImageScore
 
@@ -159,6 +160,7 @@ def _gallery(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
     figures = []
     for name, drawing in drawings:
         told = ", ".join(f"{drawing.counts[fate]:,}{what} {words[fate]}" for fate in words if drawing.counts[fate])
+        told += f"; of each side the first {DRAWN:,} are drawn" if drawing.cut else ""
         figures.append(
             f"<figure>{drawing.svg}<figcaption><b>{value_text(values.get(name))}</b> {as_html(clean(name, 120))}"
             f"<br><small>{told or 'nothing on either side'}</small></figcaption></figure>"

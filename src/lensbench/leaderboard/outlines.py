@@ -42,16 +42,19 @@ SIDE, QUALITY = 736, 60
 """Longest side in pixels, and WebP quality, of the picture under the outlines."""
 TINY = 14
 """Objects whose box is smaller than this, in pixels of the shown picture, get a ring unless they were matched."""
+MOST = 4_000
+"""Objects of a side, or outlines of an area, that are drawn; noise has a hundred thousand."""
 QUARTERS = 4
 """Units of the drawing to a pixel of the image: outlines run between pixels, in whole numbers."""
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """A picture as SVG, and how many objects (or pixels, of classes) have each fate."""
+    """A picture as SVG, and how many objects (or pixels, of classes) have each fate; `cut` if not all are drawn."""
 
     svg: str
     counts: Mapping[str, int]
+    cut: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,14 +110,16 @@ def draw_objects(
     paths: dict[str, list[str]] = {name: [] for name in FATES}
     least = TINY * max(1.0, max(truth.shape) / SIDE)
     for labels, own, shown in zip((truth, predicted), (fates.truth, fates.predicted), SHOWN, strict=True):
-        for one, fate in zip(objects(labels), own.tolist(), strict=True):
+        for one, fate in zip(objects(labels)[:MOST], own[:MOST].tolist(), strict=True):
             if fate not in shown:
                 continue
             x, y, width, height = one.bbox
             paths[fate].append(_outline(labels[y : y + height, x : x + width] == one.id, y, x))
             if fate != "hit" and max(width, height) < least:
                 paths[fate].append(_ring(x + width / 2, y + height / 2, least))
-    return Drawing(_svg(image, paths, label, "objects"), fates.counts)
+    return Drawing(
+        _svg(image, paths, label, "objects"), fates.counts, max(len(fates.truth), len(fates.predicted)) > MOST
+    )
 
 
 def draw_classes(image: NDArray[Any], truth: NDArray[np.uint8], predicted: NDArray[np.uint8], label: str) -> Drawing:
@@ -126,7 +131,8 @@ def draw_classes(image: NDArray[Any], truth: NDArray[np.uint8], predicted: NDArr
         "split": (truth != predicted) & (truth != 0) & (predicted != 0),
     }
     paths = {name: [_outline(mask, 0, 0)] if mask.any() else [] for name, mask in areas.items()}
-    return Drawing(_svg(image, paths, label, "areas"), {name: int(mask.sum()) for name, mask in areas.items()})
+    cut = any(data.count("M") == MOST for one in paths.values() for data in one)
+    return Drawing(_svg(image, paths, label, "areas"), {name: int(mask.sum()) for name, mask in areas.items()}, cut)
 
 
 def _outline(mask: NDArray[Any], top: int, left: int) -> str:
@@ -134,7 +140,7 @@ def _outline(mask: NDArray[Any], top: int, left: int) -> str:
     thick = np.repeat(np.repeat(np.pad(mask, 1), 2, axis=0), 2, axis=1)  # half a pixel thin is no line
     found, _ = cv2.findContours(thick.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     parts = []
-    for contour in found:
+    for contour in found[:MOST]:
         smooth = cv2.approxPolyDP(contour, 0.8, True) if len(contour) > 8 else contour
         points = (2 * smooth[:, 0].astype(int) + 1 + QUARTERS * np.array([left - 1, top - 1])).tolist()
         steps = np.diff(np.array(points), axis=0).tolist()

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from lensbench.benchmark import Benchmark
 from lensbench.errors import LensbenchError, ModelError
 from lensbench.evaluation.run import Evaluated, Ground
 from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
@@ -32,7 +33,7 @@ def write_report(done: Evaluated) -> Path:
     Raises LensbenchError in one line.
     """
     assert done.ground is not None
-    report = report_of(done.record.result)
+    report = report_of(done.record.result, done.ground.spec)
     worst = [name for name, _ in worst_first(report.images)[:MOST]]
     drawn = dict(_drawings(set(worst), done.ground, done.folder / "predictions.parquet"))
     path = done.folder / REPORT
@@ -43,10 +44,13 @@ def write_report(done: Evaluated) -> Path:
     return path
 
 
-def report_of(result: Mapping[str, Any]) -> Report:
-    """What a segmentation record's result says, for the page."""
+def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
+    """What the result of a record on the segmentation `spec` says, for the page."""
     benchmark, model, coverage = result["benchmark"], result["model"], result["coverage"]
-    scores = [(get_metric(key).title, one["value"], one["low"], one["high"]) for key, one in result["metrics"].items()]
+    scores = [
+        (get_metric(key, spec.arguments.get(key)).title, one["value"], one["low"], one["high"])
+        for key, one in result["metrics"].items()
+    ]
     return Report(
         title=f"{model['name']} on {benchmark['name']}",
         synthetic=benchmark["synthetic"],
