@@ -155,7 +155,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _admit(self, name: str) -> None:
         if name in self.hub.refusals:
-            raise _RefusedError(self.hub.refusals[name], f"{name} is refused today")
+            raise _RefusedError(self.hub.refusals[name], f"{name} is refused to {self.headers.get('Authorization')}")
         if name not in (*OPEN, "put") and self.headers.get("Authorization") != f"Bearer {TOKEN}":
             raise _RefusedError(401, "Invalid username or password.")
 

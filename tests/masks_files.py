@@ -37,6 +37,12 @@ def npy(array: Labels) -> bytes:
     return stream.getvalue()
 
 
+def npz(*arrays: Labels) -> bytes:
+    stream = io.BytesIO()
+    np.savez_compressed(stream, *arrays)
+    return stream.getvalue()
+
+
 def coco(maps: Mapping[str, Labels], scores: float | None = None) -> list[dict[str, Any]]:
     rows = []
     for name, array in maps.items():

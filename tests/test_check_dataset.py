@@ -184,6 +184,24 @@ def test_what_is_wrong_is_said_in_its_words(file: str, old: str, new: str, what:
     assert any(line.startswith(f"{what}: ") and words in line for line in found), found
 
 
+@pytest.mark.parametrize("kind", ["datasets.Image()", "[datasets.Image()]", 'datasets.Value("binary")'])
+def test_an_image_that_no_digest_covers_is_refused_by_its_name(kind: str, tiny: Tiny) -> None:
+    tiny.replace("builder.py", '"sha256": text}', f'"sha256": text, "thumb": {kind}}}')
+    assert (
+        "builder.py images: column 'thumb' holds images or bytes and is not in parts(): no digest would cover it"
+        in (failures(tiny))
+    )
+
+
+def test_a_column_that_changes_at_each_build_is_refused_by_its_name(tiny: Tiny) -> None:
+    tiny.replace("builder.py", '"sha256": text}', '"sha256": text, "stamp": text}')
+    tiny.replace("builder.py", '"plate": group[0],', '"plate": group[0], "stamp": __import__("os").urandom(4).hex(),')
+    tiny.replace("README.md", "`plate`,", "`plate`, `stamp`,")
+    assert failures(tiny) == [
+        "specimen read twice: column 'stamp' is not the same when the specimen is read again",
+    ]
+
+
 def test_all_failures_are_collected(tiny: Tiny) -> None:
     tiny.replace("README.md", "## Known limits\nTiny.", "")
     tiny.replace("classes.csv", "square,Square", "square,Round")
@@ -252,6 +270,12 @@ def test_content_that_is_not_the_pinned_one_is_named(tiny: Tiny) -> None:
     assert entry is not None
     tiny.replace("dataset.toml", entry, "0" * 64)
     assert any(f"specimen/test content: 4 rows, sha256 {entry}, pinned 000" in line for line in failures(tiny))
+
+
+def test_a_cluster_that_is_not_known_of_every_row_makes_no_benchmark(tiny: Tiny) -> None:
+    repin(tiny, "test", lambda m: replace(m, columns={**m.columns, "plate": (None, *m.columns["plate"][1:])}))
+    (line,) = [line for line in failures(tiny) if line.startswith(f"benchmark {NAME}: ")]
+    assert "cluster: 'plate' is unknown for 1 rows of test (round_" in line and '("hash200" serves any rows)' in line
 
 
 def test_a_benchmark_that_is_not_valid_is_named_and_none_is_unknown(tiny: Tiny) -> None:

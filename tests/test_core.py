@@ -19,6 +19,7 @@ from lensbench.lists import folder_name, parse_classes, parse_list, sample_id
 from lensbench.paths import atomic, write_text
 from lensbench.record import Record, check_record, read_record, write_record
 from lensbench.registry import Dataset, get_dataset, registry_root
+from lensbench.result import clusters
 from lensbench.splits import Manifest, read_manifest, read_manifest_file, write_manifest
 from lensbench.verify import verify
 
@@ -331,3 +332,23 @@ def test_an_unknown_benchmark_comes_with_the_nearest() -> None:
 def test_sha256_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256_file(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_link_that_leads_out_of_a_dataset_folder_is_refused(registry: Path, tmp_path: Path) -> None:
+    (registry / "same").symlink_to("dataset.toml")
+    assert get_dataset("lifewatch_flowcam")
+    (tmp_path / "secret.txt").write_text("mine")
+    (registry / "specimen" / "extra.txt").symlink_to(tmp_path / "secret.txt")
+    (registry / "dataset.toml").touch()
+    with pytest.raises(DatasetError, match=r"extra\.txt: a link that leads out of the dataset's folder"):
+        get_dataset("lifewatch_flowcam")
+
+
+def test_rows_of_unknown_cluster_are_not_one_group() -> None:
+    """They were: two rows of unknown group were left out together, as if somebody knew."""
+    spec = replace(get_benchmark("lifewatch_flowcam"), cluster="group")
+    known = Manifest.of("test", [("a", "Artefact", "g"), ("b", "Artefact", "h"), ("c", "Artefact", "g")])
+    assert clusters(spec, known, ["a", "b", "c"]).tolist() == [0, 1, 0]
+    unknown = Manifest.of("test", [("a", "Artefact", None), ("b", "Artefact", "h"), ("c", "Artefact", None)])
+    with pytest.raises(DatasetError, match=r"'group' is unknown for 2 rows of test \(a, for one\), so no interval"):
+        clusters(spec, unknown, ["a", "b", "c"])

@@ -19,7 +19,7 @@ import pytest
 from huggingface_hub import DatasetCard
 
 from lensbench.cli import COMMANDS, bench
-from lensbench.evaluation import evaluate_predictions
+from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.metrics import METRICS, Metric
 from lensbench.models.card import TABLES, card
 from lensbench.models.gate import DOMAINS, REFUSED_OPS
@@ -27,6 +27,7 @@ from lensbench.registry import Dataset, get_dataset
 from lensbench.splits import read_manifest
 from scripts import many_aps
 from tests.conftest import ROOT
+from tests.graphs import bright_model, detection_model, write
 
 README = ROOT / "README.md"
 FOLDER = ROOT / "registry" / "lifewatch_flowcam"
@@ -185,11 +186,27 @@ def test_every_field_of_a_record_is_documented_and_no_other(tmp_path: Path) -> N
     done = evaluate_predictions(file, "lifewatch_flowcam", config="specimen", out=tmp_path / "run")
     stored = json.loads((done.folder / "record.json").read_text(encoding="utf-8"))
     page = text("record.md")
-    result, run = page.split("\n## ")[1:]
+    result, _, run = page.split("\n## ")[1:]
     assert set(stored) == {"schema", "result", "sha256", "run"}
     assert {code(row[0]) for row in table(result, "field")} == set(leaves(stored["result"]))
     only_with_a_model = {"seconds.loop"}
     assert {code(row[0]) for row in table(run, "field")} - only_with_a_model == set(leaves(stored["run"]))
+
+
+def test_every_field_of_a_segmentations_record_is_documented(tmp_path: Path) -> None:
+    card = {"output": {"method": {"name": "watershed"}}}
+    boxes, scores = np.array([[2, 2, 9, 9]], np.float32), np.array([0.5], np.float32)
+    found: set[str] = set()
+    for name, data in {
+        "planes": bright_model(metadata={"lensbench": json.dumps(card)}),
+        "scored": detection_model(boxes, scores),
+    }.items():
+        model = write(tmp_path, data, f"{name}.onnx")
+        result = evaluate(model, "aitslab_bioimaging1", config="specimen", out=tmp_path / name).record.result
+        found |= set(leaves({key: result[key] for key in ("protocol", "images", "curve")}))
+    found = {re.sub(r"(\.method)\.\w+", r"\1", field) for field in found}
+    documented = {code(row[0]) for row in table(text("record.md"), "field of a segmentation")}
+    assert documented == found - {"protocol.tiling", "protocol.output"}
 
 
 def test_every_entry_of_model_toml_is_documented_and_no_other() -> None:
@@ -272,7 +289,6 @@ def test_the_blocks_marked_runnable_run_offline(capsys: pytest.CaptureFixture[st
 @pytest.mark.slow
 def test_the_scores_in_the_readme_are_what_the_command_prints(tmp_path: Path) -> None:
     from lensbench.cli.summary import summary
-    from lensbench.evaluation import evaluate
 
     done = evaluate(ROOT / "leaderboards" / "submissions" / "features", config="specimen", out=tmp_path / "run")
     printed = summary(done).splitlines()

@@ -93,6 +93,22 @@ def test_few_bits_keep_their_stored_values(depth: int) -> None:
     assert np.array_equal(decode(by_pillow(one), "a.png"), stored > 0)
 
 
+def test_a_palette_is_counted_by_its_colours_and_not_by_its_indices() -> None:
+    """256 MiB of indices fit, and were then 768 MiB of colours; the header is refused before a pixel is unpacked."""
+    with pytest.raises(ArchiveError, match=r"10000×10000 pixels is more than one image may have \(256 MiB\)"):
+        decode(png(10_000, 10_000, 8, 3, b"", chunk(b"PLTE", bytes(3))), "a.png")
+    with pytest.raises(ArchiveError, match="end too early"):
+        decode(png(10_000, 10_000, 8, 0, b""), "a.png")
+
+
+def test_an_animated_png_is_refused() -> None:
+    data = encode_png(np.zeros((4, 4), np.uint8))
+    at = data.index(b"IDAT") - 4
+    animated = data[:at] + chunk(b"acTL", struct.pack(">II", 2, 0)) + data[at:]
+    with pytest.raises(ArchiveError, match=r"a\.png: an animated PNG holds several images"):
+        decode(animated, "a.png")
+
+
 def test_a_palette_that_is_not_plain_is_refused() -> None:
     raw, colours = rows(np.array([[[0], [2]]], np.uint8)), chunk(b"PLTE", bytes(6))
     with pytest.raises(ArchiveError, match=r"^a.png: a pixel's index is not in the palette of 2 colours$"):

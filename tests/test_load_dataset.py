@@ -20,6 +20,7 @@ import pytest
 import lensbench
 from lensbench import load_dataset
 from lensbench.data.locate import downloads
+from lensbench.data.pins import pins_path
 from lensbench.data.source import Source
 from lensbench.data.store import prepare
 from lensbench.errors import DatasetError, LensbenchWarning, SourceError
@@ -137,6 +138,7 @@ def test_online_with_sizes_then_offline_from_what_was_fetched(
     said = capfd.readouterr().err
     assert f"fetching {V2}" in said and f"fetching {MODEL}" in said and "kB)" in said
     assert server.sent_twice("16679297", V2) == 0
+    assert list(json.loads(pins_path().read_text())) == [f"{NAME}/decrop2025/train"]  # checked against the record
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     other = load_dataset(NAME, "equal400", split="test")
     assert isinstance(other, datasets.Dataset) and other["id"][:] == ids("test", archive_rows())
@@ -162,6 +164,19 @@ def test_a_download_is_asked_for_with_its_size(small: SmallRegistry, source: Pat
 
 def kilobytes(path: Path) -> str:
     return f"{path.stat().st_size / 1000:.1f} kB"
+
+
+def test_a_record_of_thousands_of_archives_that_nobody_named_is_not_fetched(
+    small: SmallRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = small.root / NAME / "dataset.toml"
+    toml.write_text(toml.read_text().replace(f'name = "{V2}"', 'name = "unknown"'))
+    with ZenodoServer({"16679297": {f"{i:04}.zip": b"PK" for i in range(1_000)}}) as running:
+        monkeypatch.setenv("LENSBENCH_ZENODO", running.url)
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        with pytest.raises(SourceError, match=r"record 16679297 has 1,000 archives, and dataset\.toml names none"):
+            load_dataset(NAME)
+    assert not downloads().exists()
 
 
 def test_online_without_the_model_record_train_alone_is_not_there(

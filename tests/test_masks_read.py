@@ -17,7 +17,7 @@ from lensbench.images.decode import encode_png
 from lensbench.masks.match import match
 from lensbench.masks.read import open_masks
 from lensbench.masks.values import ClassMap, LabelMap, Masks, to_labelmap
-from tests.masks_files import MAPS, SHAPES, coco, kaggle, labels, npy, put, tiff, zipped
+from tests.masks_files import MAPS, SHAPES, coco, kaggle, labels, npy, npz, put, tiff, zipped
 
 
 def as_savez(path: Path) -> Path:
@@ -45,6 +45,8 @@ FORMATS: dict[str, Callable[[Path], Path]] = {
     "zip": lambda path: zipped(path / "p.zip", {f"{k}.tif": tiff(v.astype(np.uint16)) for k, v in MAPS.items()}),
     "zip in a folder": lambda path: zipped(path / "p.zip", {f"preds/{k}.npy": npy(v) for k, v in MAPS.items()}),
     "npz": as_savez,
+    "npz of one image": lambda path: put(path, {f"{k}.npz": npz(v) for k, v in MAPS.items()}),
+    "npz in a zip": lambda path: zipped(path / "p.zip", {f"{k}.npz": npz(v) for k, v in MAPS.items()}),
     "suffix": lambda path: put(path, {f"{k}_objects.tif": tiff(v) for k, v in MAPS.items()}),
     "coco": as_text("p.json", json.dumps(BY_NUMBER)),
     "coco-object": as_text("p.json", json.dumps(OBJECT)),
@@ -166,6 +168,19 @@ def test_an_archive_may_not_hold_more_than_a_map_can_have(tmp_path: Path) -> Non
     path = zipped(tmp_path / "q.zip", {"a.npy": npy(labels()) + bytes(np.random.default_rng(0).bytes(2 << 20))})
     with open_masks(path, SHAPES, "labelmap") as files, pytest.raises(ModelError, match="bytes are more than a map of"):
         files.read("a")
+
+
+def test_the_npz_of_one_image_holds_one_array(tmp_path: Path) -> None:
+    shape = labels().shape
+    files = {
+        "a.npz": npz(labels(), labels()),
+        "b.npz": npz(np.zeros((1000, 1000))),
+        "c.npz": b"PK\3\4",
+    }
+    with open_masks(put(tmp_path / "p", files), dict.fromkeys("abc", shape), "labelmap") as found:
+        for key, words in {"a": "of 2 arrays", "b": "8,000,128 bytes are more than a map", "c": "c.npz"}.items():
+            with pytest.raises(ModelError, match=words):
+                found.read(key)
 
 
 def test_an_empty_map_may_be_as_small_as_deflate_makes_it(tmp_path: Path) -> None:

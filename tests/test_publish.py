@@ -298,7 +298,7 @@ def test_incomplete_partial_and_other_data_are_refused_and_what_stood_there_stay
     refused = call("publish", NAME, "--source", source, "--to", out, "--partial")
     assert isinstance(refused.exception, DatasetError) and "is not published" in str(refused.exception)
     other = replace_content(small.dataset, "equal400", "0" * 64)
-    with pytest.raises(DatasetError, match=r"equal400/train: its content is .*pins 000000000000…"):
+    with pytest.raises(DatasetError, match=r"train of .*\(equal400\) is other data .*pinned 000000000000…"):
         publish(other, out, source=source, configs=["equal400"])
     small.archive = archive_rows(20)
     some = small.archives(tmp_path / "some", model=False)
@@ -357,6 +357,41 @@ def test_only_an_empty_folder_or_our_own_is_taken(small: SmallRegistry, source: 
     with pytest.raises(DatasetError, match="is not ours"):
         attempt(tmp_path / "new")
     assert (tmp_path / "new.part" / "mine").is_file() and not (tmp_path / "new").exists()
+
+
+def test_a_file_that_was_changed_or_claimed_stays(small: SmallRegistry, tmp_path: Path) -> None:
+    out, linked, mine = tmp_path / "out", tmp_path / "linked", tmp_path / "mine"
+
+    def refused(words: str, folder: Path = out) -> None:
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(DatasetError, match=words):
+            publish(small.dataset, folder, configs=["specimen"])
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+    publish(small.dataset, out, configs=["specimen"])
+    card = (out / "README.md").read_text()
+    (out / "README.md").write_text(card.replace("##", "# ", 1))  # of equal size
+    refused(r"README\.md: was changed after bench publish wrote it")
+    (out / "README.md").write_text(card)
+    linked.symlink_to(out)
+    refused("linked: is a link", linked)
+    mine.mkdir()
+    (mine / "a.txt").write_text("mine")
+    (out / "data" / "more").symlink_to(mine)
+    refused("more: is a link")
+    (out / "data" / "more").unlink()
+    (out / "thesis.tex").write_text("mine")
+    forged = json.loads((out / NOTES).read_text())
+    for name in ("thesis.tex", "../mine/a.txt"):
+        forged["files"][name] = {"size": 4, "sha256": sha256_file(mine / "a.txt")}
+    (out / NOTES).write_text(json.dumps(forged))
+    refused(r"thesis\.tex: bench publish did not write it")
+    (out / "thesis.tex").unlink()
+    publish(small.dataset, out, configs=["specimen"])
+    assert (mine / "a.txt").read_text() == "mine"
+    (tmp_path / "out.part").symlink_to(mine)
+    (mine / ".unfinished").touch()
+    refused(r"out\.part: is not ours")
 
 
 def test_what_a_killed_one_left_is_cleared_and_a_living_one_is_not_disturbed(

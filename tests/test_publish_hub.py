@@ -15,7 +15,7 @@ import pytest
 
 from lensbench.publish import NOTES, publish, read_notes
 from lensbench.registry import get_dataset
-from tests.hub_server import HubServer
+from tests.hub_server import TOKEN, HubServer
 
 NAME = "aitslab_bioimaging1"
 REPO = "org/nuclei"
@@ -164,6 +164,16 @@ def test_a_tag_never_loses_or_changes_a_row(hub: HubServer, pusher: Pusher, fold
     notes["dataset"] = "other"
     (mine / NOTES).write_text(json.dumps(notes))
     assert f"hf:{REPO} holds {NAME}, not other" in pusher.push(mine, REPO)
+
+
+def test_a_hub_that_repeats_the_token_does_not_get_it_printed(hub: HubServer, pusher: Pusher, folder: Path) -> None:
+    hub.refusals["create"] = 400
+    refused = pusher.push(folder, REPO)
+    assert "create is refused to Bearer (the token)" in refused and TOKEN not in refused
+    env = hub.env(folder.parent / "hf")
+    hub.refusals = {"whoami": 400}
+    done = run(env, "-m", "lensbench", "--debug", "publish", NAME, "--to", f"hf:{REPO}")
+    assert done.returncode == 2 and "Traceback" in done.stderr and TOKEN not in done.stderr + done.stdout, done.stderr
 
 
 def test_what_others_hold_is_left_alone(hub: HubServer, pusher: Pusher, folder: Path) -> None:

@@ -19,7 +19,8 @@ from lensbench.errors import DatasetError, ModelError
 from lensbench.models.card import Card
 from lensbench.models.contract import Feed, bind
 from lensbench.models.gate import read_graph
-from lensbench.models.onnx import Infer, open_session
+from lensbench.models.model import Infer, one
+from lensbench.models.onnx import start
 from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe
 from tests.graphs import broken_model, colour_model
 
@@ -65,7 +66,7 @@ def model(spec: Benchmark, **options: Any) -> tuple[Feed, Infer]:
     fields = options.pop("card", {})
     data = colour_model(**options)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025", **fields), spec, "m").feed
-    return feed, open_session(data, feed.output, "m")(feed.input)
+    return feed, one(start(data, feed.input, (feed.output,), "m"))
 
 
 def plain_loop(feed: Feed, infer: Infer) -> NDArray[np.float32]:
@@ -136,6 +137,73 @@ def _cached_images() -> Images:
     return _CACHE[0]
 
 
+def png(*shape: int, dtype: Any = np.uint8, seed: int = 0) -> bytes:
+    values = np.random.default_rng(seed).integers(0, np.iinfo(dtype).max, shape, dtype=dtype)
+    ok, data = cv2.imencode(".png", values)
+    assert ok
+    return data.tobytes()
+
+
+def as_is(spec: Benchmark, **size: int) -> Benchmark:
+    """The benchmark without a resize: every image at its own size, or all of the stated one."""
+    return replace(spec, input=replace(spec.input, height=size.get("height"), width=size.get("width"), resize="none"))
+
+
+@pytest.mark.parametrize("batch", ["n", 1, 3])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_without_resize_every_image_goes_at_its_own_size(
+    batch: int | str, threads: int, tmp_path: Path, spec: Benchmark
+) -> None:
+    """They were resized to the first one's. The model gives the sides away, so that it would be seen."""
+    sides = [(20 + i // 7 % 3, 30) if i % 11 else (5, 7 + i) for i in range(N)]
+    every = [png(*side, 3, seed=i) for i, side in enumerate(sides)]
+    images = open_images([arrow(tmp_path / "a.arrow", list(every))])
+    data = colour_model(batch=batch, side="s")
+    feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), as_is(spec), "m").feed
+    assert feed.own and not feed.resize
+    feed = replace(feed, height=5, width=7)
+    seen: list[tuple[int, int]] = []
+    infer = one(start(data, feed.input, (feed.output,), "m"))
+
+    def watched(fed: NDArray[Any]) -> NDArray[np.float32]:
+        seen.append(fed.shape[2:])
+        return infer(fed)
+
+    probe(images, feed, watched)
+    found = run(images, feed, watched, threads)
+    assert set(seen) == set(sides)
+    alone = colour_model(side="s")
+    single = one(start(alone, feed.input, (feed.output,), "m"))
+    decoded = [np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)) for data in every]
+    plain = [
+        single((image[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32))[0]
+        for image in decoded
+    ]
+    np.testing.assert_allclose(found, np.stack(plain), rtol=1e-4, atol=1e-4)
+
+
+def test_without_resize_an_image_of_another_size_than_stated_is_refused(tmp_path: Path, spec: Benchmark) -> None:
+    data = colour_model(side=16)
+    feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), as_is(spec, height=16, width=16), "m").feed
+    infer = one(start(data, feed.input, (feed.output,), "m"))
+    images = open_images([arrow(tmp_path / "a.arrow", [png(16, 16, 3), png(16, 17, 3)])])
+    run(images, feed, infer, stop=1)
+    with pytest.raises(
+        DatasetError, match=r"row 1: an image of 16×17, and this benchmark gives images of 16×16 as they"
+    ):
+        run(images, feed, infer, stop=2)
+
+
+@pytest.mark.parametrize(("channels", "shape"), [(1, (100, 100)), (3, (100, 100, 3)), (1, (100, 100, 3))])
+def test_sixteen_bits_are_not_cut_down_to_eight(
+    channels: int, shape: tuple[int, ...], tmp_path: Path, spec: Benchmark
+) -> None:
+    feed, infer = model(spec, channels=channels)
+    images = open_images([arrow(tmp_path / "a.arrow", [png(*shape, dtype=np.uint16)])])
+    with pytest.raises(DatasetError, match="row 0: a uint16 image, and this benchmark gives 8-bit ones"):
+        run(images, feed, infer, stop=1)
+
+
 def test_slices_cross_batches_and_files(images: Images) -> None:
     every = encoded()
     assert len(images) == N
@@ -163,14 +231,14 @@ def test_outputs_that_are_no_scores_are_refused(what: str, words: str, images: I
     data = broken_model(what)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match=words):
-        run(images, feed, open_session(data, feed.output, "m")(feed.input))
+        run(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_score_that_depends_on_its_neighbours_is_refused(images: Images, spec: Benchmark) -> None:
     data = broken_model("neighbours")
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match="which others are in its batch"):
-        probe(images, feed, open_session(data, feed.output, "m")(feed.input))
+        probe(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_fixed_batch_is_probed_with_other_neighbours(images: Images, spec: Benchmark) -> None:
@@ -201,4 +269,4 @@ def test_a_random_model_is_refused(images: Images, spec: Benchmark) -> None:
 def test_a_model_that_onnxruntime_cannot_load_is_one_line() -> None:
     data = colour_model().replace(b"MatMul", b"MatMux")
     with pytest.raises(ModelError, match="onnxruntime cannot load it"):
-        open_session(data, "y", "m.onnx")
+        start(data, "x", ("y",), "m.onnx")

@@ -18,6 +18,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -28,7 +29,7 @@ from PIL import Image
 from lensbench.data.prepared import Prepared, id_column, ids_and_labels, member_name
 from lensbench.data.samples import header
 from lensbench.data.source import Source, Spec
-from lensbench.data.store import prepare
+from lensbench.data.store import find, prepare
 from lensbench.digest import sha256_file
 from lensbench.errors import ArchiveError, DatasetError, LensbenchError, LensbenchWarning, SourceError
 from lensbench.lists import folder_name
@@ -300,18 +301,6 @@ def test_a_list_of_another_length_than_published_is_refused(small: SmallRegistry
         prepare(small.dataset, source=source)
 
 
-def test_train_is_pinned_when_first_seen(small: SmallRegistry, source: Path, tmp_path: Path) -> None:
-    prepare(small.dataset, source=source)
-    pins = json.loads((Path(os.environ["LENSBENCH_HOME"]) / "pins.json").read_text())
-    assert list(pins) == [f"{NAME}/decrop2025/train"]
-    small.paper = [row for row in paper_rows() if row[2] != "train"] + [
-        row for row in paper_rows() if row[2] == "train"
-    ][1:]
-    other = small.archives(tmp_path / "other")
-    with pytest.raises(DatasetError, match=r"not the one first seen here.*pins\.json"):
-        prepare(small.dataset, source=other)
-
-
 def test_two_different_lists_of_one_scheme_are_refused(small: SmallRegistry, source: Path) -> None:
     root = source / "unpacked"
     small.archives(root, model=False)
@@ -471,6 +460,42 @@ def test_an_open_source_never_stands_for_a_file_that_replaced_it(small: SmallReg
     assert len(held.containers) == 2 and pickle.loads(pickle.dumps(held)) is held
 
 
+@pytest.mark.parametrize("how", ["exchanged", "written", "folder"])
+def test_a_source_exchanged_between_hashing_and_build_is_refused(
+    how: str, small: SmallRegistry, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of equal size and with the old time: the cache would hold other data under the hash of the right archive."""
+    from lensbench.data import build
+
+    place = source / V2
+    if how == "folder":
+        with zipfile.ZipFile(source / V2) as outer:
+            outer.extractall(source)
+        place.unlink()
+        place = next(source.rglob("*.zip"))
+    data = place.read_bytes()
+    opened = build.open_builder
+
+    def open_builder(*args: Any, **options: Any) -> Any:
+        if how == "written":
+            place.write_bytes(data)
+        else:
+            before = place.stat()
+            other = tmp_path / "other"
+            other.write_bytes(data)
+            other.replace(place)
+            os.utime(place, ns=(0, before.st_mtime_ns + (how == "folder")))
+        return opened(*args, **options)
+
+    monkeypatch.setattr(build, "open_builder", open_builder)
+    with pytest.raises(SourceError, match="was changed or exchanged while it was being read"):
+        prepare(small.dataset, source=source)
+    assert not list(Path(os.environ["LENSBENCH_HOME"]).glob("datasets/*/*/*/*/*"))
+    with pytest.raises(SourceError, match="was changed or exchanged"):
+        job, _ = find(small.dataset, None, None, source=source)
+        build.open_stream(job, None, tmp_path / "scratch")
+
+
 def test_what_dead_builders_left_is_cleared_and_a_living_one_is_not(small: SmallRegistry, source: Path) -> None:
     shelf = prepare(small.dataset, source=source).folder.parent
     dead, alive = (shelf / f".{name}.part" for name in ("dead", "alive"))
@@ -573,7 +598,7 @@ import sys
 from pathlib import Path
 from lensbench.registry import get_dataset
 from lensbench.data.prepared import ids_and_labels
-from lensbench.data.store import prepare
+from lensbench.data.store import find, prepare
 prepared = prepare(get_dataset("{NAME}", {str(small.root)!r}), source=Path({str(source)!r}))
 assert len(ids_and_labels(prepared, "test")[0]) == 8
 print([name for name in ("datasets", "PIL", "pandas", "sklearn", "torch") if name in sys.modules])

@@ -12,12 +12,14 @@ import os
 import threading
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))  # read when OpenCV is imported: 64 Mpixel
+from lensbench.images.inflate import MAX_PIXELS
+
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))  # read when OpenCV is imported
 
 import cv2
 import numpy as np
@@ -25,8 +27,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from lensbench.errors import DatasetError, ModelError
-from lensbench.models.contract import Feed
-from lensbench.models.onnx import Infer
+from lensbench.models.contract import Feed, batch_size
+from lensbench.models.model import Infer
+from lensbench.workers import share
 
 CHUNK = 128
 """Rows handed to a thread at a time."""
@@ -100,45 +103,20 @@ def infer_rows(
     is not to be used.
     """
     cv2.setNumThreads(1)
-    lock = threading.Lock()
-    stopped = threading.Event()
-    ended = threading.Semaphore(0)
-    errors: list[Exception] = []
     chunk = CHUNK if not feed.fixed else -(-CHUNK // feed.batch) * feed.batch
-    todo = iter(range(start, stop, chunk))
 
-    def work() -> None:
-        try:
-            buffers = Buffers(feed)
-            while not stopped.is_set():
-                with lock:
-                    first = next(todo, None)
-                if first is None:
-                    return
-                last = min(first + chunk, stop)
-                views, into = images.slices(first, last), out[first - start : last - start]
-                _chunk(views, first, feed, infer, buffers, into, stopped)
-                advance(last - first)
-        except Exception as error:
-            errors.append(error)
-            stopped.set()
-        finally:
-            ended.release()
+    def begin(stopped: threading.Event) -> Callable[[int], None]:
+        buffers = Buffers(feed)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(max(1, threads))]
-    for worker in workers:
-        worker.start()
-    running = len(workers)
-    try:
-        for _ in workers:
-            ended.acquire()
-            running -= 1
-    finally:
-        # A thread in native code that outlives the interpreter aborts it: wait for its last batch. By a semaphore:
-        # Thread.join of CPython 3.11 takes a thread for ended when Ctrl-C interrupts it (bpo-45274).
-        stopped.set()
-        for _ in range(running):
-            ended.acquire(timeout=60)
+        def do(first: int) -> None:
+            last = min(first + chunk, stop)
+            views, into = images.slices(first, last), out[first - start : last - start]
+            (_own_sizes if feed.own else _chunk)(views, first, feed, infer, buffers, into, stopped)
+            advance(last - first)
+
+        return do
+
+    errors = share(range(start, stop, chunk), begin, threads)
     if errors:
         raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
 
@@ -167,18 +145,29 @@ class Buffers:
         self.scale = np.array(feed.scale[:1] if uniform else feed.scale, np.float32).reshape(() if uniform else sides)
 
     def load(self, i: int, view: memoryview, row: int) -> None:
-        """Decode one image as `cv2.imread` would and resize it into place `i` of the block; a raw frame goes as it is.
+        """Decode one image as `cv2.imread` would into place `i` of the block; raises CorruptImageError naming `row`."""
+        self.place(i, decoded(view, row, self.feed.channels, self.feed.mosaic), row)
 
-        Raises CorruptImageError naming `row`.
-        """
+    def place(self, i: int, image: NDArray[Any], row: int) -> None:
+        """Put a decoded image into place `i`, resized where the benchmark says so; raises DatasetError naming `row`."""
         feed = self.feed
-        image = _decode(view, row, feed)
         target = self.decoded[i] if feed.channels == 3 else self.decoded[i, :, :, 0]
         if feed.mosaic:
             if image.dtype != np.uint16 or image.shape != target.shape:
                 raise DatasetError(
                     f"row {row}: {image.dtype} {image.shape}, not a raw frame of {target.shape} like others"
                 )
+        elif image.dtype != np.uint8:
+            raise DatasetError(
+                f"row {row}: a {image.dtype} image, and this benchmark gives 8-bit ones: cut down it would be another "
+                "image (one of colour 'mosaic' gives 16-bit frames whole)"
+            )
+        elif not feed.resize and image.shape != target.shape:
+            raise DatasetError(
+                f"row {row}: an image of {image.shape[0]}×{image.shape[1]}, and this benchmark gives images of "
+                f"{feed.height}×{feed.width} as they are (resize 'none')"
+            )
+        if not feed.resize:
             target[:] = image
             return
         cv2.resize(image, (feed.width, feed.height), dst=target, interpolation=cv2.INTER_LINEAR)
@@ -206,10 +195,14 @@ class Buffers:
         return fed
 
 
-def _decode(view: memoryview, row: int, feed: Feed) -> NDArray[Any]:
-    flag = cv2.IMREAD_COLOR if feed.channels == 3 else cv2.IMREAD_GRAYSCALE
+def decoded(view: memoryview, row: int, channels: int, mosaic: bool) -> NDArray[Any]:
+    """An encoded image as `cv2.imread` would give it in 1 or 3 (B, G, R) channels, or a raw frame as it is.
+
+    Raises CorruptImageError naming `row`.
+    """
+    flag = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
     try:
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if feed.mosaic else flag)
+        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if mosaic else flag)
     except cv2.error:  # an empty buffer, or dimensions past OpenCV's limits
         image = None
     if image is None:
@@ -218,8 +211,8 @@ def _decode(view: memoryview, row: int, feed: Feed) -> NDArray[Any]:
 
 
 def size_of(images: Images, feed: Feed) -> tuple[int, int]:
-    """(height, width) of the first image, which all others share where they are given at their own size."""
-    height, width = _decode(images.slices(0, 1)[0], 0, feed).shape[:2]
+    """(height, width) of the first image."""
+    height, width = decoded(images.slices(0, 1)[0], 0, feed.channels, feed.mosaic).shape[:2]
     return int(height), int(width)
 
 
@@ -236,14 +229,45 @@ def _chunk(
         block = views[start : start + buffers.block]
         for i, view in enumerate(block):
             buffers.load(i, view, row + start + i)
-        for first in range(0, len(block), feed.batch):
-            if stopped.is_set():
-                return
-            wanted = min(feed.batch, len(block) - first)
-            n = feed.batch if feed.fixed else wanted  # a fixed batch is filled up with what lay there before
-            outputs = infer(buffers.batch(first, n))
-            check_outputs(outputs, n, feed.classes)
-            out[start + first : start + first + wanted] = outputs[:wanted]
+        _infer_block(buffers, infer, out[start : start + len(block)], stopped)
+
+
+def _own_sizes(
+    views: Sequence[memoryview],
+    row: int,
+    feed: Feed,
+    infer: Infer,
+    buffers: Buffers,
+    out: NDArray[np.float32],
+    stopped: threading.Event,
+) -> None:
+    """As `_chunk`, every image at its own size: those next to each other that share one go together."""
+    first = 0
+    for i, view in enumerate(views):
+        image = decoded(view, row + i, feed.channels, feed.mosaic)
+        size = (buffers.feed.height, buffers.feed.width)
+        if i > first and (image.shape[:2] != size or i - first == buffers.block):
+            _infer_block(buffers, infer, out[first:i], stopped)
+            first = i
+        if image.shape[:2] != size:
+            height, width = image.shape[:2]
+            batch = feed.batch if feed.fixed else batch_size(height * width * feed.channels)
+            buffers = Buffers(replace(feed, height=height, width=width, batch=batch))
+        buffers.place(i - first, image, row + i)
+    _infer_block(buffers, infer, out[first : len(views)], stopped)
+
+
+def _infer_block(buffers: Buffers, infer: Infer, out: NDArray[np.float32], stopped: threading.Event) -> None:
+    """The outputs of the first images of the block, as many as `out` has rows, batch by batch."""
+    feed = buffers.feed
+    for first in range(0, len(out), feed.batch):
+        if stopped.is_set():
+            return
+        wanted = min(feed.batch, len(out) - first)
+        n = feed.batch if feed.fixed else wanted  # a fixed batch is filled up with what lay there before
+        outputs = infer(buffers.batch(first, n))
+        check_outputs(outputs, n, feed.classes)
+        out[first : first + wanted] = outputs[:wanted]
 
 
 def check_outputs(outputs: Any, n: int, classes: int) -> None:
@@ -266,8 +290,12 @@ def probe(images: Images, feed: Feed, infer: Infer) -> None:
     if not n:
         return
     buffers = Buffers(feed)
-    for i, view in enumerate(images.slices(0, n)):
-        buffers.load(i, view, i)
+    shown = [decoded(view, i, feed.channels, feed.mosaic) for i, view in enumerate(images.slices(0, n))]
+    if feed.own:
+        shown = list(takewhile(lambda image: image.shape == shown[0].shape, shown))
+        n = len(shown)
+    for i, image in enumerate(shown):
+        buffers.place(i, image, i)
     fed = buffers.batch(0, feed.batch if feed.fixed else n)
     first = infer(fed)
     check_outputs(first, len(fed), feed.classes)

@@ -68,6 +68,20 @@ class Manifest:
             raise DatasetError(f"manifest of {self.split}: no column {name!r}; it has {known}")
         return self.columns[name]
 
+    def clusters(self, name: str) -> tuple[str, ...]:
+        """A column of which every value is known, for intervals; raises DatasetError where one is null.
+
+        Unknown is a value, but no group: rows whose group nobody knows need be neither one group nor many.
+        """
+        values = self.column(name)
+        unknown = [key for key, value in zip(self.ids, values, strict=True) if value is None]
+        if unknown:
+            raise DatasetError(
+                f"{name!r} is unknown for {len(unknown):,} rows of {self.split} ({unknown[0]}, for one), so no "
+                f'interval can leave its groups out: name another cluster in the benchmark ("{HASHED}" serves any rows)'
+            )
+        return tuple(value for value in values if value is not None)
+
     @classmethod
     def of(
         cls,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lensbench.data.loader import load_builder
-from lensbench.data.pins import keep_pins
+from lensbench.data.locate import refuse_exchanged
 from lensbench.data.plan import Plan, make_plan
 from lensbench.data.source import Source
 from lensbench.errors import DatasetError, LensbenchError
@@ -82,9 +82,10 @@ def open_builder(job: Job, progress: Progress | None, cache: Path, step: int | N
 
 
 def open_stream(job: Job, progress: Progress | None, cache: Path) -> ImageBuilder:
-    """A builder to read from without preparing anything; what is first seen is pinned as in a build."""
+    """A builder to read from without preparing anything."""
     builder = open_builder(job, progress, cache, STREAMED)
-    keep_pins(job.request, builder.plan.pins)
+    if job.located is not None:
+        refuse_exchanged(job.located)
     return builder
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lensbench.data.prepared import Prepared
-from lensbench.data.store import DATA, find, prepare, warn_of_gaps
+from lensbench.data.store import DATA, find, prepare, warn_of_content, warn_of_gaps
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError, LensbenchWarning
 from lensbench.registry import Dataset, dataset_names, get_dataset
@@ -59,8 +59,8 @@ def load_dataset(
 
     Raises LensbenchError for an unknown config, version or split, for arguments that mean nothing here, and
     for a source that cannot be had, is not the published one or is not complete. Warns of a superseded
-    version, of splits that are not available and of files that are missing. The specimen is loaded only by
-    its name.
+    version, of splits that are not available, of files that are missing and of a split that is not the data
+    that the registry pins (a stream cannot tell before its last row). The specimen is loaded only by its name.
     """
     if path not in dataset_names():
         from datasets import load_dataset as delegate
@@ -193,6 +193,7 @@ def _stream(dataset: Dataset, version: str, config: str | None, split: Any, opti
     job, prepared = find(dataset, version, config, **options)
     if prepared is not None:
         warn_of_gaps(job.request, prepared.coverage)
+        warn_of_content(prepared)
         ready = prepared
         return _pick(
             split,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -40,8 +40,36 @@ class Located:
     identity: str
     provenance: Mapping[str, Any]
     own_lists: bool = False
+    verified: bool = False
+    """Whether all of it is known to be as published: files with a pinned digest, or as their record states it."""
+    states: Mapping[Path, tuple[int, ...]] = field(default_factory=dict)
+    """Each archive as it was when it was hashed: device, inode, size, mtime."""
     failed: str = ""
     """Why a file of another role than the archive is not here, where fetching it was tried."""
+
+
+def refuse_exchanged(located: Located) -> None:
+    """Raise SourceError where what was read need not be what was hashed: something was exchanged or written since."""
+    changed = [path for path, before in located.states.items() if _state(path) != before]
+    if "folder" in located.provenance and not changed:
+        ours = tuple(path for path in located.spec.archives if path not in located.states)
+        try:
+            identity = folder_identity(replace(located.spec, archives=ours))
+        except OSError:
+            identity = ""  # something in it has gone
+        changed = [located.spec.base or Path()] if identity != located.identity.partition("+")[0] else []
+    if changed:
+        raise SourceError(
+            f"{changed[0]}: was changed or exchanged while it was being read; run again when it is at rest"
+        )
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    try:
+        state = path.stat()
+    except OSError:
+        return ()  # gone: not what it was
+    return state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def downloads() -> Path:
@@ -61,6 +89,9 @@ def have(version: Version, config: Config) -> bool:
     files = _named(needed(version, config))
     return config.synthetic or (bool(files) and all((downloads() / file.name).is_file() for file in files))
 
+
+MOST_UNNAMED = 100
+"""Archives of one record that are fetched where dataset.toml names none: more is another kind of record."""
 
 # -- records whose files nobody could name yet ----------------------------------------------------------------
 
@@ -87,6 +118,11 @@ def _ask_names(files: Sequence[RemoteFile], progress: Progress | None) -> None:
         found = [f for f in list_record(record, progress=progress) if f.name.lower().endswith(ARCHIVES)]
         if not found:
             raise SourceError(f"record {record} has no archive ({', '.join(ARCHIVES)}) among its files")
+        if len(found) > MOST_UNNAMED:
+            raise SourceError(
+                f"record {record} has {len(found):,} archives, and dataset.toml names none of them: at most "
+                f"{MOST_UNNAMED} are fetched unnamed; name in its files those that are needed"
+            )
         downloads().mkdir(parents=True, exist_ok=True)
         text = json.dumps([{"name": f.name, "size": f.size, "md5": f.md5} for f in found], indent=1)
         write_text(_listing(record), text + "\n")
@@ -130,6 +166,7 @@ def locate_given(
         replace(spec, archives=(*spec.archives, *lists.spec.archives)) if lists else spec,
         f"{identity}+{lists.identity}" if lists else identity,
         {"folder": "unpacked", "files": lists.provenance["files"] if lists else []},
+        states=lists.states if lists else {},
     )
 
 
@@ -208,13 +245,19 @@ def _name(file: RemoteFile) -> str:
 def _archives(files: Sequence[RemoteFile], found: Mapping[str, Path]) -> Located:
     from lensbench.sources.digest import digest
 
-    local = {file: digest(found[file.name]) for file in files if file.name in found}
+    here = {file: found[file.name].resolve() for file in files if file.name in found}
+    states = {path: _state(path) for path in here.values()}  # before they are hashed
+    local = {file: digest(path) for file, path in here.items()}
     provenance = [
         {"record": f.record, "name": f.name, "role": f.role, "size": d.size, "md5": d.md5, "sha256": d.sha256}
         for f, d in local.items()
     ]
     identity = "+".join(f"{file.role}:{d.sha256}" for file, d in sorted(local.items(), key=lambda item: item[0].name))
-    return Located(Spec(tuple(d.path for d in local.values())), identity, {"files": provenance})
+    # what lies in downloads() got its name when it had the md5 that its record states
+    verified = all(f.md5 or f.sha256 or found[f.name].parent == downloads() for f in local)
+    return Located(
+        Spec(tuple(d.path for d in local.values())), identity, {"files": provenance}, verified=verified, states=states
+    )
 
 
 def _specimen(dataset: Dataset, version: Version, config: Config, source: Path | None) -> Located:

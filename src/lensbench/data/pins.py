@@ -1,4 +1,8 @@
-"""What was first seen on this machine: digests of splits that no registry pins yet, so that they stay so."""
+"""What was first seen on this machine: digests of splits that no registry pins yet, so that they stay so.
+
+Only a whole build from verified files pins. A part of a source, an unpacked folder or an archive that no digest is
+known of may hold anything, and what it pinned would be held against the right source later.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +28,14 @@ def check_pins(request: Request, pins: Mapping[str, str]) -> None:
         if first != digest:
             raise DatasetError(
                 f"the {split} list of {request.title} is not the one first seen here (manifest "
-                f"{digest[:12]}…, pinned {str(first)[:12]}…): use that one, or remove its line from "
-                f"{pins_path()}"
+                f"{digest[:12]}…, pinned {str(first)[:12]}…): use that one, or, if this one is right, remove the "
+                f"entry {_pin_key(request, split)!r} from {pins_path()}"
             )
 
 
-def keep_pins(request: Request, pins: Mapping[str, str]) -> None:
-    """Pin what was seen for the first time."""
-    if pins:
+def keep_pins(request: Request, pins: Mapping[str, str], verified: bool) -> None:
+    """Pin what was seen for the first time, in a whole build from verified files (`Located.verified`)."""
+    if pins and verified and not request.partial:
         known = {_pin_key(request, split): digest for split, digest in pins.items()} | _read_pins()
         write_text(pins_path(), json.dumps(known, indent=1, sort_keys=True) + "\n")
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 from lensbench.data.plan import Coverage
 from lensbench.digest import sha256_rows
 from lensbench.errors import DatasetError
-from lensbench.registry import Dataset
+from lensbench.registry import Content, Dataset
 from lensbench.splits import HASHED, Manifest
 
 PUBLISHED = {"image": "bytes"}
@@ -142,6 +142,34 @@ def check_content(prepared: Prepared, split: str) -> None:
             f"the prepared {split} split of {prepared.dataset.name} was changed on disk after it was built; "
             f"delete {prepared.folder} and run again"
         )
+
+
+def pinned_content(prepared: Prepared, split: str) -> Content | None:
+    """The pinned content of a split, where it can be held against what was built: the split is whole.
+
+    None, too, for a specimen of one's own, which nothing pins. A digest over part of the rows tells nothing.
+    """
+    pin = prepared.dataset.config(prepared.config).splits[split].content.get(prepared.version)
+    whole = split in prepared.arrow and not prepared.coverage[split].missing and not prepared.own_lists
+    return pin if whole and pin is not None and pin.sha256 else None
+
+
+def other_content(prepared: Prepared, split: str) -> str:
+    """In a line, that a whole split holds other data than the registry pins; empty where it does not, or nobody knows.
+
+    A digest is over decoded pixels and objects (published bytes for JPEG), so the publisher's archive agrees with a
+    pin from a re-encoded copy of it.
+    """
+    pin, built = pinned_content(prepared, split), prepared.digests.get(split, "")
+    if pin is None or pin.sha256 == built:
+        return ""
+    name, copy = prepared.dataset.name, ", though of a re-encoded copy: the same images have the same digest"
+    return (
+        f"{split} of {name} {prepared.version} ({prepared.config}) is other data than the registry pins: content "
+        f"{built[:12]}…, pinned {str(pin.sha256)[:12]}… (provenance {pin.provenance}"
+        f"{copy if pin.provenance == 'copy' else ''}); take the published archive, or see what differs with "
+        f"`bench verify {name} --deep --config {prepared.config} --version {prepared.version} --source DIR`"
+    )
 
 
 def _content(batch: pa.RecordBatch, split: str, order: Sequence[str], hashes: Sequence[str]) -> Iterator[list[Any]]:

@@ -9,14 +9,12 @@ import pyarrow as pa
 
 from lensbench.data.source import Source
 from lensbench.errors import ArchiveError
+from lensbench.images.inflate import MAX_PIXELS
 
 MODES = {1: "L", 3: "RGB"}
 """Components of a JPEG → what decoders call it."""
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers that start a frame header; the three between are tables and extensions."""
-PIXELS = 64_000_000
-"""More than any instrument here records in one image; a header that claims more is hostile or damaged."""
-
 
 ALONE = {0x00, 0x01, *range(0xD0, 0xDA)}
 """Markers without a segment, and the end of an image: none of them stands before a frame header."""
@@ -36,7 +34,7 @@ def header(data: bytes, where: str) -> tuple[int, int, str]:
             break
         elif marker in FRAMES:
             height, width, components = struct.unpack_from(">HHB", data, at + 5)
-            if components not in MODES or not 0 < width * height <= PIXELS:
+            if components not in MODES or not 0 < width * height <= MAX_PIXELS:
                 raise ArchiveError(f"{where}: a {width}×{height} JPEG of {components} components, not 1 or 3")
             return width, height, MODES[components]
         else:

@@ -22,9 +22,17 @@ from typing import IO, Any
 import pyarrow as pa
 
 from lensbench.data.loader import BUILDER
-from lensbench.data.locate import Located, given, have, locate, locate_given
+from lensbench.data.locate import Located, given, have, locate, locate_given, refuse_exchanged
 from lensbench.data.plan import Coverage, may_miss
-from lensbench.data.prepared import PUBLISHED, Prepared, columns_of, content_rows, require, stored_rows
+from lensbench.data.prepared import (
+    PUBLISHED,
+    Prepared,
+    columns_of,
+    content_rows,
+    other_content,
+    require,
+    stored_rows,
+)
 from lensbench.data.request import Request
 from lensbench.digest import sha256_of, sha256_rows
 from lensbench.errors import DatasetError, LensbenchError, LensbenchWarning
@@ -73,15 +81,17 @@ def prepare(
     num_proc: int | None = None,
     required: Sequence[str] = (),
     root: Path | None = None,
+    pin: bool = True,
 ) -> Prepared:
     """The dataset on disk, built if it is not prepared yet.
 
     `version` and `config`: None is the newest and the default one. `source`: the folder that holds the
     archives, or what was unpacked from them (else ``LENSBENCH_SOURCE``, earlier downloads, the record).
     `confirm` is told what a download costs and may refuse. `partial`: build from what is there. `required`:
-    splits that must be available. `root`: where builds are kept (default: the cache folder). Raises
-    LensbenchError for a source that cannot be had, is not the published one or is not complete; warns of what
-    is missing. Nothing half-built is ever found again.
+    splits that must be available and hold the pinned data. `root`: where builds are kept (default: the cache
+    folder). `pin`: remember the lists that no registry pins yet, to hold later ones against them. Raises
+    LensbenchError for a source that cannot be had, is not the published one or is not complete; warns of what is
+    missing, and of other splits that hold other data. Nothing half-built is ever found again.
     """
     job, prepared = find(
         dataset,
@@ -94,9 +104,13 @@ def prepare(
         root=root,
     )
     if prepared is None:
-        prepared = _build(job, progress, num_proc)
+        prepared = _build(job, progress, num_proc, pin)
     require(prepared, required)
+    for split in required:
+        if other := other_content(prepared, split):
+            raise DatasetError(other)
     warn_of_gaps(job.request, prepared.coverage)
+    warn_of_content(prepared)
     return prepared
 
 
@@ -137,6 +151,13 @@ def warn_of_gaps(request: Request, coverage: Mapping[str, Coverage]) -> None:
                 LensbenchWarning,
                 stacklevel=4,
             )
+
+
+def warn_of_content(prepared: Prepared) -> None:
+    """Name the whole splits that hold other data than the registry pins."""
+    for split in prepared.arrow:
+        if other := other_content(prepared, split):
+            warnings.warn(other, LensbenchWarning, stacklevel=4)
 
 
 # -- what a build is made from -------------------------------------------------------------------------------
@@ -223,7 +244,7 @@ def _standing(request: Request, key: str, shelf: Path) -> Prepared | None:
 # -- building ------------------------------------------------------------------------------------------------
 
 
-def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepared:
+def _build(job: Job, progress: Progress | None, num_proc: int | None, pin: bool) -> Prepared:
     from lensbench.data.build import Result, build
     from lensbench.data.pins import keep_pins
 
@@ -237,6 +258,8 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepare
             try:
                 part.mkdir()
                 result: Result = build(job, part / DATA, progress, num_proc)
+                if job.located is not None:
+                    refuse_exchanged(job.located)
                 write_text(part / NOTES, json.dumps(_notes(job, result, part), indent=1) + "\n")
                 _sync(part)
                 shutil.rmtree(folder, ignore_errors=True)
@@ -244,7 +267,8 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None) -> Prepare
                 _sync(folder.parent)
             finally:
                 shutil.rmtree(part, ignore_errors=True)
-            keep_pins(job.request, result.plan.pins)
+            if pin and job.located is not None:
+                keep_pins(job.request, result.plan.pins, job.located.verified)
     except OSError as error:
         raise DatasetError(f"{error.filename or folder}: cannot be written ({error.strerror or error})") from error
     prepared = _read(job.request, job.key, folder)

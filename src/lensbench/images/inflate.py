@@ -7,7 +7,9 @@ import zlib
 from lensbench.errors import ArchiveError
 
 MAX_BYTES = 1 << 28
-"""Most bytes of pixels in one image (256 MiB; a full drone frame has 40 MB)."""
+"""Most bytes of decoded pixels in one image, all channels (256 MiB; a full drone frame has 40 MB)."""
+MAX_PIXELS = MAX_BYTES >> 2
+"""Most pixels where a decoder is asked that gives no count of bytes first: four channels of 8 bits fit."""
 MAX_SIDE = 1 << 20
 """Most pixels on one side: OpenCV's own limit."""
 

@@ -22,6 +22,8 @@ from lensbench.images.inflate import check_size, inflate
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGBA: 4}
+DECODED = CHANNELS | {PALETTE: 3, GREY_ALPHA: 4}
+"""Channels that are held at once while decoding: a palette's colours, and OpenCV's own four."""
 DEPTHS = {GREY: (1, 2, 4, 8, 16), RGB: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), RGBA: (8, 16)}
 ORDER = {RGB: [2, 1, 0], GREY_ALPHA: [0, 3], RGBA: [2, 1, 0, 3]}  # of OpenCV's channels, B G R A
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
@@ -89,6 +91,8 @@ def _parse(data: bytes, where: str) -> tuple[Header, NDArray[Any], bytes]:
             palette = body
         elif last == b"tRNS":
             clear = False
+        elif last == b"acTL":  # its first frame is all that would be read
+            raise ArchiveError(f"{where}: an animated PNG holds several images; one image is one file")
         elif last == b"IDAT" and (not pixels or last_but_one == b"IDAT"):
             pixels.append(body)
         elif last != b"IEND" and not last[0] & 0x20:  # an upper-case first letter: cannot be read without it
@@ -107,7 +111,7 @@ def _header(body: bytes, where: str) -> Header:
     width, height, depth, kind, compression, filtering, interlace = struct.unpack(">IIBBBBB", body)
     if depth not in DEPTHS.get(kind, ()) or compression or filtering or interlace > 1:
         raise ArchiveError(f"{where}: the PNG's header is not valid (colour type {kind}, {depth} bits)")
-    check_size(width, height, CHANNELS[kind] * (1 + depth // 16), where)
+    check_size(width, height, DECODED[kind] * (1 + depth // 16), where)
     return Header(width, height, depth, kind, bool(interlace))
 
 

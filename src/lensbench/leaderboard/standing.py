@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from lensbench.benchmark import Benchmark, Reference
+from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
-from lensbench.leaderboard.entry import NAME, Entry, Score, parse_entry
+from lensbench.leaderboard.entry import Entry, Score, parse_entry
 from lensbench.leaderboard.escape import clean
+from lensbench.leaderboard.fields import NAME
 from lensbench.record import Record
 
 
@@ -97,6 +99,7 @@ def _entries(benchmark: Benchmark, records: Iterable[tuple[str, Record]]) -> tup
             entry = parse_entry(key, record)
             if entry.digests["benchmark"] == benchmark.digest:
                 _holds_labels(benchmark, entry)
+                _holds_protocol(benchmark, entry)
             entries.append(entry)
         except RecordError as error:
             refused.append(Refused(clean(key, 200), clean(str(error).removeprefix(f"{key}: "), 300)))
@@ -112,6 +115,14 @@ def _holds_labels(benchmark: Benchmark, entry: Entry) -> None:
         raise RecordError(
             f"coverage: {entry.coverage.expected} samples expected, the benchmark has {benchmark.expected}"
         )
+
+
+def _holds_protocol(benchmark: Benchmark, entry: Entry) -> None:
+    told, wanted = entry.segments, benchmark.protocol
+    if (told is None) != (wanted is None):
+        raise RecordError(f"protocol: {'missing' if wanted else 'there'}, though its digest says otherwise")
+    if told and wanted and (told.protocol, told.scoring) != (wanted.name, wanted.scoring):
+        raise RecordError("protocol: not the benchmark's, though its digest says so")
 
 
 def _labels(benchmark: Benchmark) -> tuple[str, ...]:
@@ -150,10 +161,20 @@ def why_apart(benchmark: Benchmark, entry: Entry) -> str:
         reasons.append(f"not comparable: {_what_differs(benchmark, entry)}")
     if not entry.complete:
         reasons.append(f"incomplete: {entry.coverage.missing:,} of {entry.coverage.expected:,} samples missing")
+    elif other := _other_images(benchmark, entry):
+        reasons.append(other)
     headline = entry.score(benchmark.headline)
     if not reasons and headline.value is None:
         reasons.append(f"no {benchmark.headline}: {headline.reason or 'it could not be computed'}")
     return "; ".join(reasons)
+
+
+def _other_images(benchmark: Benchmark, entry: Entry) -> str:
+    """Where a whole split was read whose content is not the pinned one; `unknown`: predictions, and no image read."""
+    data = entry.digests["data"]
+    if benchmark.content is None or data in (benchmark.content, UNKNOWN):
+        return ""
+    return f"scored on other images: content {data or 'not stated'}, pinned {benchmark.content}"
 
 
 def _what_differs(benchmark: Benchmark, entry: Entry) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-IMAGES = (".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg", ".bmp")
+IMAGES = (".png", ".tif", ".tiff", ".npy", ".npz", ".jpg", ".jpeg", ".bmp")
 """Endings that are no part of an id."""
 SUFFIXES = ("_objects", "_cp_masks")
 """What tools put behind an image's name: CVAT-style annotations, Cellpose."""

@@ -1,7 +1,8 @@
 """Segmentations made elsewhere, matched to the benchmark's images by id and read one image at a time.
 
-A folder or zip of label maps (PNG or TIFF of 8, 16 or 32 bits, .npy), an .npz of one array per id, COCO's results
-(.json) or Kaggle's run lengths (.csv). Everything is a stranger's: no path, size or number is taken on trust.
+A folder or zip of label maps (PNG or TIFF of 8, 16 or 32 bits, .npy, .npz of one array), one .npz of an array per
+id, COCO's results (.json) or Kaggle's run lengths (.csv). Everything is a stranger's: no path, size or number is
+taken on trust.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from lensbench.masks.match import Report, match
 from lensbench.masks.tables import Table, coco_masks, kaggle_masks, read_coco, read_kaggle
 from lensbench.masks.values import Masks, Value
 
-MAPS = (".png", ".tif", ".tiff", ".npy")
+MAPS = (".png", ".tif", ".tiff", ".npy", ".npz")
 Shapes = Mapping[str, tuple[int, int]]
 """(height, width) of every image that is expected, by id, in the benchmark's order."""
 LIMITS = Limits(member=1 << 30, members=1_000_000, ratio=1100)
@@ -85,7 +86,8 @@ def open_masks(path: Path, shapes: Shapes, kind: MapKind, classes: int = 256) ->
             files = _Maps.of(path, shapes, kind, classes)
     except ArchiveError as error:
         raise ModelError(
-            f"{error}; predictions are a folder or zip of PNG, TIFF or .npy maps, .npz, COCO .json or Kaggle .csv"
+            f"{error}; predictions are a folder or zip of PNG, TIFF, .npy or .npz maps, one .npz, "
+            "COCO .json or Kaggle .csv"
         ) from error
     if shapes and not files.ids:
         files.close()
@@ -130,18 +132,30 @@ class _Maps(MaskFiles):
             raise
 
     def _read(self, name: str, where: str, shape: tuple[int, int]) -> Value:
-        limit = 16 * shape[0] * shape[1] + SLACK
-        if self._sizes[name] > limit:
-            raise ModelError(f"{where}: {self._sizes[name]:,} bytes are more than a map of {shape} can have")
+        _check_bytes(self._sizes[name], shape, where)
         try:
-            data = self._archive.read(name)
+            data = self._only_array(name, shape, where) if name.lower().endswith(".npz") else self._archive.read(name)
         except ArchiveError as error:
             raise ModelError(str(error)) from error
         return read_map(data, where, self._kind, shape, self._classes)
 
+    def _only_array(self, name: str, shape: tuple[int, int], where: str) -> bytes:
+        """The bytes of the one .npy in the .npz `name`."""
+        with self._archive.nested(name) as inner:
+            members = inner.members()
+            if len(members) != 1:
+                raise ModelError(f"{where}: an .npz of {len(members)} arrays; the .npz of one image holds one")
+            _check_bytes(members[0].size, shape, where)
+            return inner.read(members[0].name)
+
     def close(self) -> None:
         """Release the archive."""
         self._archive.close()
+
+
+def _check_bytes(size: int, shape: tuple[int, int], where: str) -> None:
+    if size > 16 * shape[0] * shape[1] + SLACK:
+        raise ModelError(f"{where}: {size:,} bytes are more than a map of {shape} can have")
 
 
 class _Rows(MaskFiles):

@@ -22,6 +22,8 @@ MOST_PLANES = 256
 MOST_VALUES = 1 << 28
 """In one batch: a GiB of float32."""
 MOST_DIVISOR = 1024
+MOST_TILES = 1 << 16
+"""In one image: a frame of 4416×4416 px takes 48,841 tiles of 32 px."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,18 @@ def run(
     if size.batch < 1 or size.batch * len(image) * rows.tile * columns.tile > MOST_VALUES:
         shape = (size.batch, len(image), rows.tile, columns.tile)
         raise ModelError(f"{where}: takes batches of {shape}, at most {MOST_VALUES:,} values are given at a time")
+    if len(rows.spans) * len(columns.spans) > MOST_TILES:
+        raise ModelError(
+            f"{where}: an image of {height}×{width} px would take {len(rows.spans) * len(columns.spans):,} tiles of "
+            f"{rows.tile}×{columns.tile} px, at most {MOST_TILES:,} are run"
+        )
     padded = np.pad(image, [(0, 0), (0, rows.length - height), (0, columns.length - width)], "reflect")
+    tiles = list(product(rows.spans, columns.spans))
+    if len(tiles) == 1:  # nothing to blend
+        (whole,) = _infer(infer, padded, tiles, size, where)
+        return np.ascontiguousarray(whole[:, :height, :width], np.float32), _words(rows, columns, height, width)
     total: Planes | None = None
     weight = np.zeros(padded.shape[1:], np.float32)
-    tiles = list(product(rows.spans, columns.spans))
     for first in range(0, len(tiles), size.batch):
         chosen = tiles[first : first + size.batch]
         for (y, x), answer in zip(chosen, _infer(infer, padded, chosen, size, where), strict=True):
@@ -147,6 +157,8 @@ def _infer(
         )
     if given.dtype.kind != "f":
         raise ModelError(f"{where}: gives {given.dtype} values, expected floats")
+    if not np.isfinite(given).all():
+        raise ModelError(f"{where}: gives NaN or infinity")
     return given[: len(tiles)]
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lensbench import __version__
-from lensbench.data.prepared import Prepared, check_content
+from lensbench.data.prepared import Prepared, check_content, other_content
 from lensbench.data.store import Confirm, prepare
-from lensbench.errors import ArchiveError, DatasetError
+from lensbench.errors import ArchiveError, DatasetError, LensbenchWarning
 from lensbench.progress import Quiet
 from lensbench.publish.card import Shown, absences, write_card
 from lensbench.publish.folder import taking_place, write_notes
@@ -84,29 +85,24 @@ def _prepared(
     ready, left_out = list[tuple[Config, Prepared]](), list[str]()
     for config in wanted:
         try:
-            prepared = prepare(dataset, version.name, config.name, source=source, progress=progress, confirm=confirm)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LensbenchWarning)  # gaps are remarks, other data is refused below
+                prepared = prepare(
+                    dataset, version.name, config.name, source=source, progress=progress, confirm=confirm
+                )
         except (DatasetError, ArchiveError) as error:
             if asked or config.name == dataset.default_config:
                 raise
             left_out.append(f"{config.name} is left out: {error}")
             continue
         for split in prepared.arrow:
-            _check_pinned(prepared, config, split)
+            if other := other_content(prepared, split):
+                raise DatasetError(f"{other}; nothing was published")
             check_content(prepared, split)
         ready.append((config, prepared))
     if not ready:
         raise DatasetError(f"no config of {dataset.name} can be built: {'; '.join(left_out)}")
     return ready, left_out
-
-
-def _check_pinned(prepared: Prepared, config: Config, split: str) -> None:
-    pinned = config.splits[split].content.get(prepared.version)
-    found = prepared.digests[split]
-    if pinned is not None and pinned.sha256 not in (None, found) and not prepared.own_lists:
-        raise DatasetError(
-            f"{prepared.dataset.name} {prepared.version}, {config.name}/{split}: its content is {found[:12]}…, and "
-            f"dataset.toml pins {str(pinned.sha256)[:12]}…: this is other data, and is not published"
-        )
 
 
 def _write(config: Config, prepared: Prepared, part: Path, progress: Progress) -> Shown:

@@ -1,7 +1,7 @@
 """A published folder: what `lensbench.json` says of it, and how it comes to stand where it was asked for.
 
 It is written under another name beside its place and takes the place whole. What somebody else put there stays:
-only an empty folder, or one that holds nothing but what an earlier `bench publish` wrote, is replaced.
+only an empty folder, or one in which every file is byte for byte what an earlier `bench publish` noted, is replaced.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,8 @@ from lensbench.paths import write_text
 
 NOTES = "lensbench.json"
 SCHEMA = 1
+WRITTEN = re.compile(r"README\.md|dataset\.toml|classes\.csv|data/[a-z0-9_-]+/[a-z]+-\d+-of-\d+\.parquet")
+"""What `bench publish` writes beside `lensbench.json`."""
 MARKER = ".unfinished"
 """Lies in a folder that is being written, so that one which was left behind is known as ours."""
 
@@ -66,10 +69,12 @@ def taking_place(folder: Path, dataset: str) -> Iterator[Path]:
 
     Raises DatasetError where `folder` holds anything but an earlier publication of `dataset`, or is being written.
     """
+    if folder.is_symlink():
+        raise DatasetError(f"{folder}: is a link; name the folder itself")
     folder = folder.resolve()
     _refuse_foreign(folder, dataset)
     part = folder.with_name(f"{folder.name}.part")
-    if part.exists() and not (part.is_dir() and ((part / MARKER).is_file() or not any(part.iterdir()))):
+    if part.is_symlink() or (part.exists() and not _is_ours(part)):
         raise DatasetError(f"{part}: is not ours, and lies where {folder.name} would be written; move it away")
     part.mkdir(parents=True, exist_ok=True)
     held = _lock(part, folder)
@@ -85,6 +90,10 @@ def taking_place(folder: Path, dataset: str) -> Iterator[Path]:
         raise
     finally:
         os.close(held)
+
+
+def _is_ours(part: Path) -> bool:
+    return part.is_dir() and ((part / MARKER).is_file() or not any(part.iterdir()))
 
 
 def _lock(part: Path, folder: Path) -> int:
@@ -132,10 +141,26 @@ def _refuse_foreign(folder: Path, dataset: str) -> None:
         raise DatasetError(f"{folder}: is not empty, and bench publish did not write it; name another folder")
     if notes["dataset"] != dataset:
         raise DatasetError(f"{folder}: holds {notes['dataset']}, not {dataset}; name another folder")
-    if others := sorted(_files(folder).keys() - {NOTES, *notes["files"]}):
-        raise DatasetError(
-            f"{folder / others[0]}: bench publish did not write it; move it away, or name another folder"
-        )
+    for name, path in _files(folder).items():
+        if name != NOTES and (why := _not_as_written(name, path, notes["files"])):
+            raise DatasetError(f"{path}: {why}; move it away, or name another folder")
+
+
+def _not_as_written(name: str, path: Path, written: Mapping[str, Any]) -> str:
+    """Why a file is not one that `bench publish` wrote there; empty where it is.
+
+    `lensbench.json` may be a stranger's, so a name alone proves nothing: it must be one that could be written, and
+    the digest is compared with that of the file.
+    """
+    if path.is_symlink() or not path.is_file():
+        return "is a link, or no regular file"
+    if name not in written or not WRITTEN.fullmatch(name):
+        return "bench publish did not write it"
+    entry = written[name]
+    size, digest = (entry.get("size"), entry.get("sha256")) if isinstance(entry, Mapping) else (None, None)
+    if path.stat().st_size != size or sha256_file(path) != digest:
+        return "was changed after bench publish wrote it"
+    return ""
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -21,7 +21,13 @@ OURS = ("README.md", ".gitattributes")
 
 
 class HubError(LensbenchError):
-    """The Hub cannot be reached, does not let us, or holds something else."""
+    """The Hub cannot be reached, does not let us, or holds something else.
+
+    What a server says may repeat what it was told: the token never stands in the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_without_token(text))
 
 
 def check_access(repo: str) -> str:
@@ -123,13 +129,25 @@ def _one_line(repo: str, folder: Path | None = None) -> Iterator[None]:
     try:
         yield
     except HubError as error:
-        raise HubError(f"{error}{kept}") from error
+        raise HubError(f"{error}{kept}") from _safe(error)
     except HfHubHTTPError as error:
-        raise HubError(f"hf:{repo}: {_refusal(error.response.status_code, error)}{kept}") from error
+        raise HubError(f"hf:{repo}: {_refusal(error.response.status_code, error)}{kept}") from _safe(error)
     except HTTPError as error:
-        raise HubError(f"hf:{repo} cannot be reached: {_line(error)}{kept}") from error
+        raise HubError(f"hf:{repo} cannot be reached: {_line(error)}{kept}") from _safe(error)
     except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:  # the Xet client's; half an answer
-        raise HubError(f"hf:{repo}: the upload broke off: {_line(error)}{kept}") from error
+        raise HubError(f"hf:{repo}: the upload broke off: {_line(error)}{kept}") from _safe(error)
+
+
+def _without_token(text: str) -> str:
+    from huggingface_hub import get_token
+
+    token = get_token()
+    return text.replace(token, "(the token)") if token else text
+
+
+def _safe(error: Exception) -> Exception | None:
+    """`error` as a cause, whose own text a traceback (``--debug``) shows; None where the token stands in it."""
+    return error if _without_token(str(error)) == str(error) else None
 
 
 def _refusal(status: int, error: Exception) -> str:

@@ -40,6 +40,9 @@ def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
 def _read(folder: Path, _stamp: tuple[tuple[int, int], ...]) -> Dataset:
     """Read once per state of the files: a folder may change under a long-lived process."""
     where = folder / "dataset.toml"
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise DatasetError(f"{path}: a link that leads out of the dataset's folder; put the file itself there")
     try:
         return parse_dataset(folder, tomllib.loads(where.read_text(encoding="utf-8")))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 from lensbench.errors import LensbenchError
 from lensbench.registry import Dataset, get_dataset
 from lensbench.verify.card import check_card
+from lensbench.verify.columns import check_hashed, check_read_twice
 from lensbench.verify.facts import Checked, failed, guarded, ok
 from lensbench.verify.folder import (
     check_benchmarks,
@@ -36,12 +37,14 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
     columns: dict[str, None] = {}
     yield from guarded("classes.csv", check_classes, dataset)
     yield from guarded("builder.py", check_builder, dataset, columns)
+    yield from guarded("builder.py images", check_hashed, dataset)
     yield from guarded("card", check_card, dataset, columns)
     yield from check_pins(dataset)
     yield from check_dvc_files(dataset)
     yield from guarded("rules", check_rules, dataset)
     yield from guarded("specimen", check_specimen, dataset)
     yield from _round_trips(dataset)
+    yield from guarded("specimen read twice", check_read_twice, dataset)
     yield from guarded("specimen.py", check_made_twice, dataset)
     yield from guarded("benchmarks", check_benchmarks, dataset)
 

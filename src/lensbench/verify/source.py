@@ -161,7 +161,7 @@ def _built(job: Job, options: dict[str, Any]) -> Iterator[Checked]:
     request = job.request
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LensbenchWarning)  # of what is missing: said row by row here
-        prepared = prepare(request.dataset, request.version.name, request.config.name, **options)
+        prepared = prepare(request.dataset, request.version.name, request.config.name, pin=False, **options)
     yield from _features(job, prepared)
     for split, why in prepared.unavailable.items():
         yield unknown(f"{request.config.name}/{split} as built", f"not there: {why}")
