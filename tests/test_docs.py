@@ -14,17 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 
 from lensbench.cli import COMMANDS, bench
-from lensbench.evaluation import evaluate_predictions
+from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.metrics import METRICS, Metric
 from lensbench.models.card import TABLES, card
 from lensbench.models.gate import DOMAINS, REFUSED_OPS
 from lensbench.registry import Dataset, get_dataset
 from lensbench.splits import read_manifest
+from scripts import many_aps
 from tests.conftest import ROOT
+from tests.graphs import bright_model, detection_model, write
 
 README = ROOT / "README.md"
 FOLDER = ROOT / "registry" / "lifewatch_flowcam"
@@ -144,8 +147,21 @@ def metric_row(metric: Metric) -> list[str]:
     ]
 
 
-def test_the_table_of_metrics_is_the_one_in_the_code() -> None:
-    assert table(text("metrics.md"), "id") == [metric_row(metric) for metric in METRICS.values()]
+@pytest.mark.slow
+@pytest.mark.needs("realdata")
+def test_the_table_of_many_aps_is_what_the_script_measures(realdata: Path) -> None:
+    truth, found = many_aps.read(realdata / "aitslab_bioimaging1")
+    measured = [[name, how, f"{value:.3f}"] for name, how, value in many_aps.rows(truth, found)]
+    assert table(text("metrics.md"), "score | counted") == measured
+    true, mine = (sum(len(np.unique(one)) - 1 for one in side) for side in (truth.maps, [one.pixels for one in found]))
+    said = f"The {mine} objects that Otsu's threshold and a watershed find in the {len(found)} test images"
+    assert said in text("metrics.md")
+    assert f"against the\n{true} true ones" in text("metrics.md")
+
+
+def test_the_tables_of_metrics_are_those_in_the_code() -> None:
+    page = text("metrics.md")
+    assert table(page, "id") + table(page, "id (segmentation)") == [metric_row(metric) for metric in METRICS.values()]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[str]:
@@ -170,11 +186,27 @@ def test_every_field_of_a_record_is_documented_and_no_other(tmp_path: Path) -> N
     done = evaluate_predictions(file, "lifewatch_flowcam", config="specimen", out=tmp_path / "run")
     stored = json.loads((done.folder / "record.json").read_text(encoding="utf-8"))
     page = text("record.md")
-    result, run = page.split("\n## ")[1:]
+    result, _, run = page.split("\n## ")[1:]
     assert set(stored) == {"schema", "result", "sha256", "run"}
     assert {code(row[0]) for row in table(result, "field")} == set(leaves(stored["result"]))
     only_with_a_model = {"seconds.loop"}
     assert {code(row[0]) for row in table(run, "field")} - only_with_a_model == set(leaves(stored["run"]))
+
+
+def test_every_field_of_a_segmentations_record_is_documented(tmp_path: Path) -> None:
+    card = {"output": {"method": {"name": "watershed"}}}
+    boxes, scores = np.array([[2, 2, 9, 9]], np.float32), np.array([0.5], np.float32)
+    found: set[str] = set()
+    for name, data in {
+        "planes": bright_model(metadata={"lensbench": json.dumps(card)}),
+        "scored": detection_model(boxes, scores),
+    }.items():
+        model = write(tmp_path, data, f"{name}.onnx")
+        result = evaluate(model, "aitslab_bioimaging1", config="specimen", out=tmp_path / name).record.result
+        found |= set(leaves({key: result[key] for key in ("protocol", "images", "curve")}))
+    found = {re.sub(r"(\.method)\.\w+", r"\1", field) for field in found}
+    documented = {code(row[0]) for row in table(text("record.md"), "field of a segmentation")}
+    assert documented == found - {"protocol.tiling", "protocol.output"}
 
 
 def test_every_entry_of_model_toml_is_documented_and_no_other() -> None:
@@ -257,7 +289,6 @@ def test_the_blocks_marked_runnable_run_offline(capsys: pytest.CaptureFixture[st
 @pytest.mark.slow
 def test_the_scores_in_the_readme_are_what_the_command_prints(tmp_path: Path) -> None:
     from lensbench.cli.summary import summary
-    from lensbench.evaluation import evaluate
 
     done = evaluate(ROOT / "leaderboards" / "submissions" / "features", config="specimen", out=tmp_path / "run")
     printed = summary(done).splitlines()

@@ -20,7 +20,9 @@ from sklearn import metrics as sk
 
 from lensbench.errors import BenchmarkError, ModelError
 from lensbench.metrics import (
-    METRICS,
+    METRICS as ALL_METRICS,
+)
+from lensbench.metrics import (
     ClassInfo,
     Metric,
     MetricValue,
@@ -37,6 +39,8 @@ from lensbench.metrics.base import leave_one_out
 from lensbench.metrics.calibration import probability_rows
 from lensbench.metrics.conformance import check_metric_on
 from lensbench.stats import wilson
+
+METRICS = {name: metric for name, metric in ALL_METRICS.items() if "classification" in metric.tasks}
 
 # ------------------------------------------------------------------ slow and obvious references
 

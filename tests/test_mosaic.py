@@ -14,7 +14,7 @@ from onnx import TensorProto
 
 from lensbench.benchmark import get_benchmark
 from lensbench.data.store import prepare
-from lensbench.errors import DatasetError, LensbenchError, ModelError
+from lensbench.errors import DatasetError, ModelError
 from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.predictions import stored_scores
 from lensbench.registry import get_dataset
@@ -98,11 +98,3 @@ def test_a_split_that_is_not_drawn_yet_names_the_missing_file(name: str, tmp_pat
         evaluate(path, name, labels=spec.labels)
     with pytest.raises(DatasetError, match=words):
         evaluate_predictions(predictions, name)
-
-
-@pytest.mark.parametrize("name", ["aitslab_bioimaging1", "raw_drone-segmentation"])
-def test_a_segmentation_benchmark_stands_and_says_that_it_cannot_be_scored_yet(name: str, tmp_path: Path) -> None:
-    spec = get_benchmark(name, "specimen")
-    assert spec.task == "segmentation" and spec.manifest != "unknown"
-    with pytest.raises(LensbenchError, match="is a segmentation benchmark: this version validates it"):
-        evaluate(model(tmp_path), spec)

@@ -19,7 +19,8 @@ from lensbench.errors import DatasetError, ModelError
 from lensbench.models.card import Card
 from lensbench.models.contract import Feed, bind
 from lensbench.models.gate import read_graph
-from lensbench.models.onnx import Infer, open_session
+from lensbench.models.model import Infer, one
+from lensbench.models.onnx import start
 from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe
 from tests.graphs import broken_model, colour_model
 
@@ -65,7 +66,7 @@ def model(spec: Benchmark, **options: Any) -> tuple[Feed, Infer]:
     fields = options.pop("card", {})
     data = colour_model(**options)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025", **fields), spec, "m").feed
-    return feed, open_session(data, feed.output, "m")(feed.input)
+    return feed, one(start(data, feed.input, (feed.output,), "m"))
 
 
 def plain_loop(feed: Feed, infer: Infer) -> NDArray[np.float32]:
@@ -162,7 +163,7 @@ def test_without_resize_every_image_goes_at_its_own_size(
     assert feed.own and not feed.resize
     feed = replace(feed, height=5, width=7)
     seen: list[tuple[int, int]] = []
-    infer = open_session(data, feed.output, "m")(feed.input)
+    infer = one(start(data, feed.input, (feed.output,), "m"))
 
     def watched(fed: NDArray[Any]) -> NDArray[np.float32]:
         seen.append(fed.shape[2:])
@@ -172,7 +173,7 @@ def test_without_resize_every_image_goes_at_its_own_size(
     found = run(images, feed, watched, threads)
     assert set(seen) == set(sides)
     alone = colour_model(side="s")
-    single = open_session(alone, feed.output, "m")(feed.input)
+    single = one(start(alone, feed.input, (feed.output,), "m"))
     decoded = [np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)) for data in every]
     plain = [
         single((image[:, :, ::-1].transpose(2, 0, 1)[None] / np.float32(255)).astype(np.float32))[0]
@@ -184,7 +185,7 @@ def test_without_resize_every_image_goes_at_its_own_size(
 def test_without_resize_an_image_of_another_size_than_stated_is_refused(tmp_path: Path, spec: Benchmark) -> None:
     data = colour_model(side=16)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), as_is(spec, height=16, width=16), "m").feed
-    infer = open_session(data, feed.output, "m")(feed.input)
+    infer = one(start(data, feed.input, (feed.output,), "m"))
     images = open_images([arrow(tmp_path / "a.arrow", [png(16, 16, 3), png(16, 17, 3)])])
     run(images, feed, infer, stop=1)
     with pytest.raises(
@@ -230,14 +231,14 @@ def test_outputs_that_are_no_scores_are_refused(what: str, words: str, images: I
     data = broken_model(what)
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match=words):
-        run(images, feed, open_session(data, feed.output, "m")(feed.input))
+        run(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_score_that_depends_on_its_neighbours_is_refused(images: Images, spec: Benchmark) -> None:
     data = broken_model("neighbours")
     feed = bind(read_graph(data, "m"), Card(labels="decrop2025"), spec, "m").feed
     with pytest.raises(ModelError, match="which others are in its batch"):
-        probe(images, feed, open_session(data, feed.output, "m")(feed.input))
+        probe(images, feed, one(start(data, feed.input, (feed.output,), "m")))
 
 
 def test_a_fixed_batch_is_probed_with_other_neighbours(images: Images, spec: Benchmark) -> None:
@@ -268,4 +269,4 @@ def test_a_random_model_is_refused(images: Images, spec: Benchmark) -> None:
 def test_a_model_that_onnxruntime_cannot_load_is_one_line() -> None:
     data = colour_model().replace(b"MatMul", b"MatMux")
     with pytest.raises(ModelError, match="onnxruntime cannot load it"):
-        open_session(data, "y", "m.onnx")
+        start(data, "x", ("y",), "m.onnx")

@@ -9,28 +9,28 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from lensbench.digest import UNKNOWN, sha256_of
+from lensbench.digest import UNKNOWN, canonical, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, nearest
 from lensbench.paths import shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
+if TYPE_CHECKING:
+    from lensbench.masks.protocol import Protocol
+
 TASKS = ("classification", "segmentation")
 RESIZES = ("opencv-linear", "none")
 COLOURS = ("RGB", "BGR", "grey", "mosaic")
+CLASS_IOU = "iou@"
+"""What the id of one class's IoU begins with."""
 KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
 }
-SEGMENTATION = (
-    *("f1@0.5", "ap_dsb", "precision@0.5", "recall@0.5", "pq", "sq", "rq", "aji_plus", "seg"),
-    *("iou_fg", "dice_fg", "miou", "coco_ap", "coco_ap50", "coco_ap75"),
-)
-"""Metrics of segmentation benchmarks that specs may name before this version can compute them."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,20 @@ class Benchmark:
     content: str | None = None
     """Pinned digest of the evaluated split's content, None while nobody knows it. Not in the digest: a first
     look at the archive moves no record."""
+    protocol: Protocol | None = None
+    """How a segmentation is made and compared; None for classification."""
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Metric id → the arguments of a torchmetrics class."""
 
     @property
     def headline(self) -> str:
         """The metric that ranks the board."""
         return next(iter(self.metrics))
+
+    @property
+    def truth(self) -> Literal["labelmap", "classmap"]:
+        """What a segmentation benchmark's masks are: instances, or classes."""
+        return "classmap" if "classmap" in self.kinds else "labelmap"
 
     @property
     def slug(self) -> str:
@@ -108,7 +117,11 @@ class Benchmark:
     @property
     def pinned(self) -> dict[str, Any]:
         """What the digest is taken over."""
+        protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
+        arguments = {"arguments": {key: dict(value) for key, value in self.arguments.items()}} if self.arguments else {}
         return {
+            **protocol,
+            **arguments,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,
@@ -193,6 +206,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     split = get_split(dataset, chosen.name, data["split"])
     absent, content = split.absent.get(version), split.content.get(version)
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
+    arguments, labels = _arguments(data["metrics"].get("arguments", {}), ids), dataset.label_order(chosen.labels)
     never = absent.ids or frozenset() if absent else frozenset[str]()
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     if manifest is not None and data["cluster"] != HASHED:
@@ -210,10 +224,10 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         config=chosen.name,
         split=split.name,
         cluster=data["cluster"],
-        input=_input(data["input"]),
-        kinds=tuple(_allow(kind, KINDS[task], "output kind") for kind in data["output"]["kinds"]),
-        metrics={i: _metric_version(task, i) for i in ids},
-        labels=dataset.label_order(chosen.labels),
+        input=_input(data["input"], task),
+        kinds=_kinds(data["output"]["kinds"], task),
+        metrics={i: _metric_version(task, i, arguments.get(i), labels) for i in ids},
+        labels=labels,
         absent=never,
         manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
         synthetic=chosen.synthetic,
@@ -221,7 +235,42 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         folder=dataset.folder,
         expected=len(manifest.ids) - len(never) if manifest else None,
         content=content.sha256 if content else None,
+        protocol=_protocol(data, task, where),
+        arguments=arguments,
     )
+
+
+def _arguments(given: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    for metric in given:
+        _allow(metric, ids, "metric with arguments")
+    canonical(given)  # a date, say, has no place in a digest: TypeError
+    return {metric: dict(arguments) for metric, arguments in given.items()}
+
+
+def _kinds(kinds: list[str], task: str) -> tuple[str, ...]:
+    allowed = tuple(_allow(kind, KINDS[task], "output kind") for kind in kinds)
+    if task == "segmentation" and ("labelmap" in kinds) == ("classmap" in kinds):
+        raise ValueError("output kinds: name labelmap (objects are scored) or classmap (classes are), not both")
+    if "rle" in kinds and "classmap" in kinds:
+        raise ValueError("output kinds: rle holds objects, and classmap says that classes are scored")
+    return allowed
+
+
+def _protocol(data: Mapping[str, Any], task: str, where: Path) -> Protocol | None:
+    """A protocol by its name alone, or spelt out; ``default`` where a segmentation benchmark names none."""
+    if task != "segmentation":
+        if "protocol" in data:
+            raise ValueError(f"a {task} benchmark has no [protocol]")
+        return None
+    from lensbench.masks.protocol import PROTOCOLS, from_json, get_protocol
+
+    given = data.get("protocol", {"name": "default"})
+    if isinstance(given, dict) and set(given) == {"name"}:
+        return get_protocol(str(given["name"]))
+    chosen = from_json(given, f"{where}: protocol")
+    if chosen != PROTOCOLS.get(chosen.name, chosen):
+        raise ValueError(f"protocol {chosen.name!r} has a fixed meaning; give other rules another name")
+    return chosen
 
 
 def _specimen_title(dataset: Dataset, config: Config) -> str:
@@ -229,16 +278,18 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
     return f"{dataset.title}{family}, specimen"
 
 
-def _metric_version(task: str, metric: str) -> int:
+def _metric_version(task: str, metric: str, arguments: Mapping[str, Any] | None, labels: tuple[str, ...]) -> int:
     from lensbench.metrics import get_metric
 
-    if task == "classification":
-        return get_metric(metric).version
-    _allow(metric, SEGMENTATION, "metric")
-    return 1
+    found = get_metric(metric, arguments)
+    if task not in found.tasks:
+        raise ValueError(f"metric {metric!r} is of {' and '.join(found.tasks)}, the benchmark of {task}")
+    if metric.startswith(CLASS_IOU):
+        _allow(metric.removeprefix(CLASS_IOU), labels, f"class of metric {metric!r}:")
+    return found.version
 
 
-def _input(data: Mapping[str, Any]) -> Input:
+def _input(data: Mapping[str, Any], task: str) -> Input:
     low, high = data["range"]
     resize = _allow(data["resize"], RESIZES, "resize")
     colour = _allow(data["colour"], COLOURS, "colour")
@@ -248,6 +299,8 @@ def _input(data: Mapping[str, Any]) -> Input:
         raise ValueError(f"input {size[0]}×{size[1]} in [{low}, {high}] is not a usable contract")
     if (colour == "mosaic" or not given) and resize != "none":
         raise ValueError(f"resize {resize!r}: a {'mosaic' if given else 'free size'} is given as it is, with 'none'")
+    if given and task == "segmentation":
+        raise ValueError("a segmentation is scored at the image's own size: leave height and width out")
     height, width = given or (None, None)
     return Input(height, width, resize, colour, (float(low), float(high)))
 

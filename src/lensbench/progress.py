@@ -49,6 +49,15 @@ def megabytes(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
+def rate_text(rate: float) -> str:
+    """A rate to two digits at least: a network that takes seconds an image has one, too.
+
+    >>> rate_text(1234.5), rate_text(0.4321)
+    ('1,234', '0.43')
+    """
+    return f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+
+
 class Quiet:
     """Says nothing."""
 
@@ -94,7 +103,7 @@ class PlainProgress:
                 return
             self._said = now
         rate = (self._done - self._begin) / max(now - self._started, 1e-9)
-        text = f"{self._name}: {self._amount(self._done)}, {self._amount(rate)}/s"
+        text = f"{self._name}: {self._amount(self._done)}, {self._rate(rate)}/s"
         if self._total:
             left = (self._total - self._done) / max(rate, 1e-9)
             text += f", {100 * self._done // self._total} %, {left:,.0f} s left"
@@ -102,6 +111,9 @@ class PlainProgress:
 
     def _amount(self, n: float) -> str:
         return megabytes(n) if self._unit == "bytes" else f"{n:,.0f} images"
+
+    def _rate(self, n: float) -> str:
+        return megabytes(n) if self._unit == "bytes" else f"{rate_text(n)} images"
 
     def note(self, text: str) -> None:
         """As `Progress.note`."""
@@ -158,7 +170,7 @@ def _amount_columns(unit: Unit) -> list[ProgressColumn]:
 
         def render(self, task: Task) -> Text:
             """The rate so far, empty before there is one."""
-            return Text(f"{task.speed:,.0f} images/s" if task.speed else "", style="progress.data.speed")
+            return Text(f"{rate_text(task.speed)} images/s" if task.speed else "", style="progress.data.speed")
 
     if unit == "bytes":
         return [DownloadColumn(), TransferSpeedColumn()]

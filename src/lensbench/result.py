@@ -41,33 +41,66 @@ class About:
     """Digest of the model's card."""
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where images were read: `data` is the content digest of the evaluated split, `unlisted` the number of images in
+    the source that no list names, `elsewhere` how many are in other splits. By default none was read."""
+
+    data: str = UNKNOWN
+    unlisted: int | None = None
+    elsewhere: Mapping[str, int] | None = None
+
+
+UNREAD = Origin()
+
+
 def make_result(
     benchmark: Benchmark,
     manifest: Manifest,
     answers: Answers,
     about: About,
     *,
-    data: str = UNKNOWN,
-    unlisted: int | None = None,
-    elsewhere: Mapping[str, int] | None = None,
+    origin: Origin = UNREAD,
     assumed: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON.
-
-    `data` is the content digest of the evaluated split where images were read, `unlisted` the number of images in
-    the source that no list names, `elsewhere` how many are in other splits.
-    """
+    """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON."""
     expected = manifest.without(benchmark.absent)
     mine = answers.on(expected.ids)
     truth = _truth(benchmark, expected, mine.ids)
-    values = score(truth, mine.prediction, benchmark.metrics, clusters(benchmark, expected, mine.ids))
-    have = set(mine.ids)
-    missing = [key for key in expected.ids if key not in have]
+    groups = clusters(benchmark, expected, mine.ids)
+    values = score(truth, mine.prediction, benchmark.metrics, groups, arguments=benchmark.arguments)
     rows = rows_of(ranking_rows, truth, mine.prediction)
     without = unsupported(truth)
     told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []
-    result = {
+    found = {
+        **head(benchmark, expected, mine.ids, len(answers.ids) - len(mine.ids), about, origin, mine.digest),
+        "metrics": {key: metric_json(value) for key, value in values.items()},
+        "classes": [_class(entry) for entry in per_class(rows, truth.classes)],
+        "confusion": [list(cell) for cell in confusion(rows)],
+        "assumed": [*assumed, *answers.assumed],
+        "notes": [*notes, *told],
+    }
+    return rounded(found)
+
+
+def head(
+    benchmark: Benchmark,
+    expected: Manifest,
+    scored: Sequence[str],
+    extra: int,
+    about: About,
+    origin: Origin,
+    predictions: str,
+) -> dict[str, Any]:
+    """What every result begins with, whatever was scored: benchmark, digests, model, complete and coverage.
+
+    `scored` are the ids of `expected` that have an answer, `extra` counts answers to others, `predictions` is their
+    digest.
+    """
+    have = set(scored)
+    missing = [key for key in expected.ids if key not in have]
+    return {
         "benchmark": {
             "name": benchmark.name,
             "revision": benchmark.revision,
@@ -82,10 +115,10 @@ def make_result(
         "digests": {
             "benchmark": benchmark.digest,
             "manifest": benchmark.manifest,
-            "data": data,
+            "data": origin.data,
             "model": about.sha256,
             "declared": about.declared,
-            "predictions": mine.digest,
+            "predictions": predictions,
         },
         "model": {
             k: list(v) if isinstance(v, tuple) else v
@@ -95,23 +128,22 @@ def make_result(
         "complete": not missing,
         "coverage": {
             "expected": len(expected.ids),
-            "scored": len(mine.ids),
+            "scored": len(scored),
             "absent": len(benchmark.absent),
             "missing": len(missing),
             "missing_ids": missing[:SHOWN],
-            "extra": len(answers.ids) - len(mine.ids),
-            "unlisted": unlisted,
-            "elsewhere": None if elsewhere is None else dict(elsewhere),
+            "extra": extra,
+            "unlisted": origin.unlisted,
+            "elsewhere": None if origin.elsewhere is None else dict(origin.elsewhere),
         },
-        "metrics": {key: _metric(value) for key, value in values.items()},
-        "classes": [_class(entry) for entry in per_class(rows, truth.classes)],
-        "confusion": [list(cell) for cell in confusion(rows)],
-        "assumed": [*assumed, *answers.assumed],
-        "notes": [*notes, *told],
     }
-    rounded = _round(result)
-    assert isinstance(rounded, dict)
-    return rounded
+
+
+def rounded(result: dict[str, Any]) -> dict[str, Any]:
+    """The result as it is recorded: floats to 12 significant digits."""
+    found = _round(result)
+    assert isinstance(found, dict)
+    return found
 
 
 def _round(value: Any) -> Any:
@@ -155,10 +187,12 @@ def class_info(benchmark: Benchmark) -> ClassInfo:
     )
 
 
-def _metric(value: Any) -> dict[str, Any]:
+def metric_json(value: Any) -> dict[str, Any]:
+    """One metric's value with its interval, as it is recorded."""
     entry = asdict(value)
-    if entry["reason"] is None:
-        del entry["reason"]
+    for word in ("reason", "note"):
+        if entry[word] is None:
+            del entry[word]
     return entry
 
 

@@ -28,7 +28,8 @@ from numpy.typing import NDArray
 
 from lensbench.errors import DatasetError, ModelError
 from lensbench.models.contract import Feed, batch_size
-from lensbench.models.onnx import Infer
+from lensbench.models.model import Infer
+from lensbench.workers import share
 
 CHUNK = 128
 """Rows handed to a thread at a time."""
@@ -102,45 +103,20 @@ def infer_rows(
     is not to be used.
     """
     cv2.setNumThreads(1)
-    lock = threading.Lock()
-    stopped = threading.Event()
-    ended = threading.Semaphore(0)
-    errors: list[Exception] = []
     chunk = CHUNK if not feed.fixed else -(-CHUNK // feed.batch) * feed.batch
-    todo = iter(range(start, stop, chunk))
 
-    def work() -> None:
-        try:
-            buffers = Buffers(feed)
-            while not stopped.is_set():
-                with lock:
-                    first = next(todo, None)
-                if first is None:
-                    return
-                last = min(first + chunk, stop)
-                views, into = images.slices(first, last), out[first - start : last - start]
-                (_own_sizes if feed.own else _chunk)(views, first, feed, infer, buffers, into, stopped)
-                advance(last - first)
-        except Exception as error:
-            errors.append(error)
-            stopped.set()
-        finally:
-            ended.release()
+    def begin(stopped: threading.Event) -> Callable[[int], None]:
+        buffers = Buffers(feed)
 
-    workers = [threading.Thread(target=work, daemon=True) for _ in range(max(1, threads))]
-    for worker in workers:
-        worker.start()
-    running = len(workers)
-    try:
-        for _ in workers:
-            ended.acquire()
-            running -= 1
-    finally:
-        # A thread in native code that outlives the interpreter aborts it: wait for its last batch. By a semaphore:
-        # Thread.join of CPython 3.11 takes a thread for ended when Ctrl-C interrupts it (bpo-45274).
-        stopped.set()
-        for _ in range(running):
-            ended.acquire(timeout=60)
+        def do(first: int) -> None:
+            last = min(first + chunk, stop)
+            views, into = images.slices(first, last), out[first - start : last - start]
+            (_own_sizes if feed.own else _chunk)(views, first, feed, infer, buffers, into, stopped)
+            advance(last - first)
+
+        return do
+
+    errors = share(range(start, stop, chunk), begin, threads)
     if errors:
         raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
 
@@ -170,7 +146,7 @@ class Buffers:
 
     def load(self, i: int, view: memoryview, row: int) -> None:
         """Decode one image as `cv2.imread` would into place `i` of the block; raises CorruptImageError naming `row`."""
-        self.place(i, _decode(view, row, self.feed), row)
+        self.place(i, decoded(view, row, self.feed.channels, self.feed.mosaic), row)
 
     def place(self, i: int, image: NDArray[Any], row: int) -> None:
         """Put a decoded image into place `i`, resized where the benchmark says so; raises DatasetError naming `row`."""
@@ -219,10 +195,14 @@ class Buffers:
         return fed
 
 
-def _decode(view: memoryview, row: int, feed: Feed) -> NDArray[Any]:
-    flag = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR if feed.channels == 3 else cv2.IMREAD_GRAYSCALE)
+def decoded(view: memoryview, row: int, channels: int, mosaic: bool) -> NDArray[Any]:
+    """An encoded image as `cv2.imread` would give it in 1 or 3 (B, G, R) channels, or a raw frame as it is.
+
+    Raises CorruptImageError naming `row`.
+    """
+    flag = cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE)
     try:
-        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if feed.mosaic else flag)
+        image = cv2.imdecode(np.frombuffer(view, np.uint8), cv2.IMREAD_UNCHANGED if mosaic else flag)
     except cv2.error:  # an empty buffer, or dimensions past OpenCV's limits
         image = None
     if image is None:
@@ -232,7 +212,7 @@ def _decode(view: memoryview, row: int, feed: Feed) -> NDArray[Any]:
 
 def size_of(images: Images, feed: Feed) -> tuple[int, int]:
     """(height, width) of the first image."""
-    height, width = _decode(images.slices(0, 1)[0], 0, feed).shape[:2]
+    height, width = decoded(images.slices(0, 1)[0], 0, feed.channels, feed.mosaic).shape[:2]
     return int(height), int(width)
 
 
@@ -264,7 +244,7 @@ def _own_sizes(
     """As `_chunk`, every image at its own size: those next to each other that share one go together."""
     first = 0
     for i, view in enumerate(views):
-        image = _decode(view, row + i, feed)
+        image = decoded(view, row + i, feed.channels, feed.mosaic)
         size = (buffers.feed.height, buffers.feed.width)
         if i > first and (image.shape[:2] != size or i - first == buffers.block):
             _infer_block(buffers, infer, out[first:i], stopped)
@@ -310,11 +290,11 @@ def probe(images: Images, feed: Feed, infer: Infer) -> None:
     if not n:
         return
     buffers = Buffers(feed)
-    decoded = [_decode(view, i, feed) for i, view in enumerate(images.slices(0, n))]
+    shown = [decoded(view, i, feed.channels, feed.mosaic) for i, view in enumerate(images.slices(0, n))]
     if feed.own:
-        decoded = list(takewhile(lambda image: image.shape == decoded[0].shape, decoded))
-        n = len(decoded)
-    for i, image in enumerate(decoded):
+        shown = list(takewhile(lambda image: image.shape == shown[0].shape, shown))
+        n = len(shown)
+    for i, image in enumerate(shown):
         buffers.place(i, image, i)
     fed = buffers.batch(0, feed.batch if feed.fixed else n)
     first = infer(fed)

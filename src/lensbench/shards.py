@@ -25,7 +25,10 @@ from lensbench.paths import atomic, write_text
 from lensbench.predictions import METADATA, write_parquet
 
 ROWS = 4_096
-"""Rows in a shard: 1.6 MB of scores for 95 classes, all that a run holds of its output."""
+"""Rows in a shard of class scores: 1.6 MB for 95 classes, all that a run holds of its output."""
+
+REPORT = "report.html"
+"""The pictures of a segmentation, beside its record."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,8 @@ class Run:
     folder: Path
     plan: Mapping[str, Any]
     rows: int
+    shard: int
+    """Rows in a shard."""
 
     @cached_property
     def digest(self) -> str:
@@ -55,8 +60,8 @@ class Run:
     def shards(self) -> list[tuple[Path, int, int]]:
         """(file, first row, row after the last) of every shard."""
         folder = self.folder / "shards"
-        starts = range(0, self.rows, ROWS)
-        return [(folder / f"{i:05}.parquet", a, min(a + ROWS, self.rows)) for i, a in enumerate(starts)]
+        starts = range(0, self.rows, self.shard)
+        return [(folder / f"{i:05}.parquet", a, min(a + self.shard, self.rows)) for i, a in enumerate(starts)]
 
     @property
     def metadata(self) -> dict[bytes, bytes]:
@@ -66,7 +71,7 @@ class Run:
 
     def refuse_others(self) -> None:
         """Raise ModelError for a folder with files of a run's names that no run put there: they are the user's."""
-        names = ("shards", "predictions.parquet", "record.json")
+        names = ("shards", "predictions.parquet", "record.json", REPORT)
         theirs = [name for name in names if (self.folder / name).exists()]
         if theirs and not (self.folder / "plan.json").is_file():
             raise ModelError(f"{self.folder} holds {theirs[0]} that no run put there; give --out another folder")
@@ -76,7 +81,7 @@ class Run:
         stated = self.folder / "plan.json"
         if not stated.is_file() or stated.read_text(encoding="utf-8") != self._text():
             shutil.rmtree(self.folder / "shards", ignore_errors=True)
-            for old in (self.predictions, self.record):
+            for old in (self.predictions, self.record, self.folder / "assumed.json", self.folder / REPORT):
                 old.unlink(missing_ok=True)
             write_text(stated, self._text())
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)

@@ -77,11 +77,12 @@ def specimen(work: Path, images: int) -> Path:
 
 def measure(name: str, source: Path, work: Path, images: int, rounds: int, users: bool) -> None:
     """Interleave floor, ours and the users' loops; print the minima."""
-    from lensbench.evaluation import cores
+    from lensbench.evaluation.run import cores
     from lensbench.models.card import Card
     from lensbench.models.contract import bind
     from lensbench.models.gate import read_graph
-    from lensbench.models.onnx import open_session
+    from lensbench.models.model import one
+    from lensbench.models.onnx import start
     from lensbench.runner import open_images
     from tests.benchmarks.networks import NETWORKS
 
@@ -90,7 +91,7 @@ def measure(name: str, source: Path, work: Path, images: int, rounds: int, users
     model = work / f"{name}.onnx"
     model.write_bytes(data)
     feed = bind(read_graph(data, name), Card(labels="equal400"), spec, name).feed
-    infer = open_session(data, feed.output, name)(feed.input)
+    infer = one(start(data, feed.input, (feed.output,), name))
     views = [bytes(v) for v in open_images(prepared.arrow["test"]).slices(0, images)]
     whole = images == len(open_images(prepared.arrow["test"]))
     arms: dict[str, Callable[[], float]] = {

@@ -19,9 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.metrics import METRICS, ClassInfo, Prediction, Truth, score
+from lensbench.metrics import METRICS as ALL_METRICS
+from lensbench.metrics import ClassInfo, Prediction, Truth, score
 from lensbench.stats import hash_groups
 
+METRICS = [name for name, metric in ALL_METRICS.items() if "classification" in metric.tasks]
 IntArray = NDArray[np.integer[Any]]
 
 

@@ -12,11 +12,12 @@ from lensbench.cli.options import asker, registry_option
 
 
 @click.command("eval")
-@click.option("--model", type=click.Path(path_type=Path), help="An .onnx file, or a folder with model.toml.")
+@click.option("--model", help="An .onnx file, a folder with model.toml, or MODULE:FUNCTION (trusted Python code).")
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
-    help="Predictions made elsewhere (.parquet or .csv: id, and label, top1…topK or one column per class).",
+    help="Predictions made elsewhere: classes (.parquet or .csv: id, and label, top1…topK or one column per class), "
+    "or masks (a folder or zip of label PNG, TIFF or .npy; .npz, COCO .json, RLE .csv; .parquet as stored here).",
 )
 @click.option("--benchmark", help="The benchmark's name; left out, the one the model fits.")
 @click.option("--config", help="Another config of the benchmark's dataset: `specimen` is synthetic and always there.")
@@ -33,7 +34,7 @@ from lensbench.cli.options import asker, registry_option
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 @registry_option
 def command(
-    model: Path | None,
+    model: str | None,
     predictions: Path | None,
     benchmark: str | None,
     config: str | None,
@@ -53,6 +54,8 @@ def command(
     bench eval --model my.onnx --benchmark lifewatch_flowcam --labels decrop2025
     bench eval --model my.onnx --benchmark lifewatch_flowcam --config specimen --labels classes.txt
     bench eval --predictions mine.csv --benchmark lifewatch_flowcam
+    bench eval --model unet.onnx --benchmark aitslab_bioimaging1 --source aitslab/
+    bench eval --predictions labels/ --benchmark aitslab_bioimaging1 --source aitslab/
     """
     from lensbench.benchmark import get_benchmark
     from lensbench.evaluation import evaluate, evaluate_predictions
@@ -65,9 +68,19 @@ def command(
     if predictions is not None:
         if spec is None:
             raise click.UsageError("--predictions needs --benchmark NAME")
-        if source is not None or partial:
-            raise click.UsageError("--predictions reads no images: leave --source and --partial out")
-        done = evaluate_predictions(predictions, spec, labels=labels, name=name, out=out)
+        if spec.task == "classification" and (source is not None or partial):
+            raise click.UsageError("class predictions are scored with no image: leave --source and --partial out")
+        done = evaluate_predictions(
+            predictions,
+            spec,
+            labels=labels,
+            name=name,
+            source=source,
+            partial=partial,
+            out=out,
+            progress=default_progress("images") if spec.task == "segmentation" else None,
+            confirm=asker(yes),
+        )
     else:
         assert model is not None
         done = evaluate(
@@ -81,6 +94,10 @@ def command(
             progress=default_progress("images"),
             confirm=asker(yes),
         )
+    if done.ground is not None:
+        from lensbench.leaderboard.report import write_report
+
+        write_report(done)
     if as_json:
         click.echo(done.record.to_json(), nl=False)
     else:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
+from lensbench.progress import rate_text
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
+
+WORST = 5
+"""Images that the summary lists."""
 
 
 def summary(done: Evaluated) -> str:
@@ -21,13 +25,17 @@ def summary(done: Evaluated) -> str:
     if benchmark["synthetic"]:
         lines.append(SYNTHETIC)
     lines += ["", *table(result["metrics"])]
+    lines += worst(result.get("images", []))
+    lines += [f"protocol: {text}" for text in protocol(result)]
     lines += [f"INCOMPLETE: {text}" for text in gaps(result)]
     lines += [f"not used: {text}" for text in unused(result)]
     lines += [f"assumed: {text}" for text in result["assumed"]]
     lines += [f"note: {text}" for text in result["notes"]]
     speed = done.record.run["images_per_second"]
-    lines += ["", f"speed: {speed:,.0f} images/s on {done.record.run['cores']} cores"] if speed else [""]
+    lines += ["", f"speed: {rate_text(speed)} images/s on {done.record.run['cores']} cores"] if speed else [""]
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
+    if done.ground is not None:
+        lines.append(f"pictures: {done.folder / 'report.html'}")
     lines.append(f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board")
     return printable("\n".join(lines))
 
@@ -43,6 +51,34 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
         how = f"{entry['method']}, {entry['groups']} groups" if entry["low"] is not None else entry.get("reason", "")
         lines.append(f"{key:<28} {entry['value']:>9.6f}   {interval}  {how}")
     return lines
+
+
+def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The images on which a segmentation did worst, by F1 at .5 where objects were compared, else by foreground IoU."""
+    key = "f1" if any(image["f1"] is not None for image in images) else "iou_fg"
+    known = sorted((image for image in images if image[key] is not None), key=lambda image: (image[key], image["id"]))
+    if len(known) < 2:
+        return []
+    lines = ["", f"worst images by {'f1@0.5' if key == 'f1' else key}"]
+    for image in known[:WORST]:
+        line = f"{image['id']:<28} {image[key]:>9.6f}"
+        if key == "f1":
+            line += f"   {image['tp']} found, {image['fn']} missed, {image['fp']} false"
+            line += f", {image['splits']} split, {image['merges']} merged"
+        lines.append(line)
+    return [*lines, ""]
+
+
+def protocol(result: Mapping[str, Any]) -> list[str]:
+    """The protocol of a segmentation in one line: its name, how objects were made, how they are compared."""
+    found = result.get("protocol")
+    if found is None:
+        return []
+    from lensbench.leaderboard.segments import compared_text, parse_segments
+
+    made = parse_segments(result).made
+    most = f", up to {found['max_detections']} scored masks an image" if "max_detections" in found else ""
+    return [f"{found['name']}: {compared_text(found['scoring'])}; {made}{most}"]
 
 
 def gaps(result: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,8 @@ from lensbench.leaderboard.escape import as_html, web_url
 
 CONFUSED = 15
 """Pairs that the list of the most confused classes shows."""
+WORST = 10
+"""Images that the list of the worst shows."""
 TIES = (
     "Where several classes tie for the highest score, the sample is shared equally among them: counts become "
     "fractions, and a model that answers every sample alike fills the same columns in every row."
@@ -45,8 +47,9 @@ def detail(entry: Entry, columns: Sequence[Column], tag: str, reason: str = "") 
         _sentences("Notes", entry.notes),
         '<div class="halves">',
         f"<div>{_metrics(entry, columns)}</div>",
-        f"<div>{_map(entry)}</div>",
+        f"<div>{_map(entry)}{_curve(entry)}</div>",
         "</div>",
+        _worst(entry),
         _most_confused(entry),
         _classes(entry),
     ]
@@ -101,7 +104,8 @@ def _facts(entry: Entry) -> str:
         ("Training data", as_html(entry.training or "")),
         ("Source", link(entry.url, entry.url) if entry.url else ""),
         ("Kind", as_html(entry.kind)),
-        ("Labels", as_html(entry.labels)),
+        ("Labels", "" if entry.segments else as_html(entry.labels)),
+        ("Protocol", as_html(f"{entry.segments.protocol}: {entry.segments.made}") if entry.segments else ""),
         ("Parameters", "" if entry.parameters is None else count_text(entry.parameters)),
         ("File size", "" if entry.bytes is None else f"{count_text(entry.bytes)} bytes"),
         ("Scored", scored),
@@ -167,6 +171,34 @@ def _class(row: ClassRow) -> str:
         f"{_number(row.recall, value_text(row.recall))}"
         f"<td>{bar(row.recall, row.recall_low, row.recall_high)}</td>{cells}</tr>"
     )
+
+
+def _curve(entry: Entry) -> str:
+    if not entry.segments or not entry.segments.curve:
+        return ""
+    rows = [
+        f'<tr><th scope="row" class="n">{point.threshold:.2f}</th><td class="n">{value_text(point.f1)}</td>'
+        f"<td>{bar(point.f1, None, None)}</td>"
+        + "".join(f'<td class="n">{count_text(count)}</td>' for count in (point.tp, point.fp, point.fn))
+        + "</tr>"
+        for point in entry.segments.curve
+    ]
+    head = _heads("#IoU", "#F1", "0 … 1", "#Found", "#False", "#Missed")
+    return f"<h4>F1 over the threshold</h4>{_scrolled(f'F1 over the threshold of {entry.name}', head, rows)}"
+
+
+def _worst(entry: Entry) -> str:
+    if not entry.segments or not (worst := entry.segments.worst[:WORST]):
+        return ""
+    rows = []
+    for image in worst:
+        numbers = [value_text(image.f1), value_text(image.iou_fg)]
+        counts = ("tp", "fn", "fp", "splits", "merges")
+        numbers += [NONE if image.counts[name] is None else count_text(image.counts[name] or 0) for name in counts]
+        cells = "".join(f'<td class="n">{shown}</td>' for shown in numbers)
+        rows.append(f'<tr><th scope="row">{breakable(image.id)}</th>{cells}</tr>')
+    head = _heads("Image", "#F1 at .5", "#Foreground IoU", "#Found", "#Missed", "#False", "#Split", "#Merged")
+    return f"<h4>Worst images</h4>{_scrolled(f'Worst images of {entry.name}', head, rows)}"
 
 
 def _number(value: float | None, text: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lensbench.leaderboard.columns import MAIN, NONE, Column, interval_text, value_text
-from lensbench.leaderboard.entry import Score
+from lensbench.leaderboard.entry import Entry, Score
 from lensbench.leaderboard.escape import as_markdown, clean, web_url
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, PINNED, commands, rank_text
+from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, commands, pinned_text, rank_text
 
 
 def markdown_text(board: Standing) -> str:
@@ -44,11 +44,18 @@ def _ranked(board: Standing) -> list[str]:
         return ["No complete record yet."]
     shown = board.columns[:MAIN]
     rows = [
-        [_rank(row), as_markdown(row.entry.name), *(_score(row.entry.score(column.id)) for column in shown)]
+        [_rank(row), *_named(row.entry), *(_score(row.entry.score(column.id)) for column in shown)]
         for row in board.ranked
     ]
     near = ["", f"≈ {NEAR}"] if any(row.overlaps for row in board.ranked) else []
-    return [*_table(["Rank", "Model", *_titles(shown)], rows, right=1), *near]
+    heads = ["Model", "Protocol"] if board.benchmark.protocol else ["Model"]
+    return [*_table(["Rank", *heads, *_titles(shown)], rows, right=1), *near]
+
+
+def _named(entry: Entry) -> list[str]:
+    """The name, and of a segmentation how it was made and compared."""
+    name = as_markdown(entry.name)
+    return [name, as_markdown(f"{entry.segments.protocol}: {entry.segments.made}")] if entry.segments else [name]
 
 
 def _rank(row: Ranked) -> str:
@@ -94,7 +101,7 @@ def _check(board: Standing) -> list[str]:
         "## Check it",
         "",
         f"Benchmark digest `{board.benchmark.digest}`.",
-        PINNED,
+        pinned_text(board),
         "",
         "```sh",
         *commands(board),

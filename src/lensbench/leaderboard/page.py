@@ -15,8 +15,9 @@ from pathlib import Path
 from lensbench.leaderboard.detail import anchor, definition_list, detail, find_text
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.ranking import byline, ranking
+from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
-from lensbench.leaderboard.words import BANNER, HASH, PINNED, commands, rank_text
+from lensbench.leaderboard.words import BANNER, HASH, commands, pinned_text, rank_text
 
 
 def page_text(board: Standing) -> str:
@@ -75,17 +76,25 @@ def _about(board: Standing) -> str:
     if benchmark.absent:
         samples += f" ({len(benchmark.absent):,} listed ids have no file)"
     better = "higher" if board.headline.higher else "lower"
+    size = f"{contract.height} × {contract.width}" if contract.height else "own size,"
+    resize = f", {as_html(contract.resize)}" if contract.resize != "none" else ""
     pairs = [
         ("Dataset", f"{as_html(benchmark.dataset)} {as_html(benchmark.version)}"),
         ("Split", f"{as_html(benchmark.config)}, {as_html(benchmark.split)}"),
         ("Samples", samples),
         ("Classes", f"{len(benchmark.labels):,}"),
-        ("Input", f"{contract.height} × {contract.width} {contract.colour}, {as_html(contract.resize)}"),
+        ("Input", f"{size} {contract.colour}{resize}"),
+        ("Protocol", _protocol(board)),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
         ("Benchmark digest (sha256)", f'<code class="digest">{benchmark.digest}</code>'),
     ]
     return definition_list(pairs)
+
+
+def _protocol(board: Standing) -> str:
+    protocol = board.benchmark.protocol
+    return as_html(f"{protocol.name}: {compared_text(protocol.to_json()['scoring'])}") if protocol else ""
 
 
 def _apart(board: Standing) -> str:
@@ -139,7 +148,7 @@ def _definitions(board: Standing) -> str:
 def _check(board: Standing) -> str:
     typed = as_html("\n".join(commands(board)))
     files = 'The table is also in <a href="board.csv">board.csv</a> and <a href="README.md">README.md</a>.'
-    body = f"<p>{PINNED}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
+    body = f"<p>{pinned_text(board)}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
     return _section("check", "Check it", body)
 
 

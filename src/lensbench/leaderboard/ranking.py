@@ -108,8 +108,9 @@ def _ranked(board: Standing, row: Ranked, plot: _Plot) -> str:
 
 
 def byline(entry: Entry) -> str:
-    """Authors and licence, below the name."""
-    known = " · ".join(filter(None, [", ".join(entry.authors), entry.licence]))
+    """Authors, licence and, of a segmentation, the protocol, below the name."""
+    made = f"{entry.segments.protocol}: {entry.segments.made}" if entry.segments else None
+    known = " · ".join(filter(None, [", ".join(entry.authors), entry.licence, made]))
     return f"<small>{as_html(known)}</small>" if known else ""
 
 

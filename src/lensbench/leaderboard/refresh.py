@@ -103,7 +103,7 @@ def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callabl
     if file.suffix.lower() == ".onnx":
         return evaluate(file, spec, out=out, progress=progress() if progress else None)
     done = evaluate_predictions(file, spec, card=card, out=out)
-    if file.suffix.lower() == ".parquet":
+    if file.suffix.lower() == ".parquet" and spec.task == "classification":  # masks are stored by every run
         with atomic(out / "predictions.parquet") as part:
             shutil.copyfile(file, part)
     return done

@@ -9,8 +9,9 @@ from lensbench.benchmark import Benchmark, Reference
 from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
-from lensbench.leaderboard.entry import NAME, Entry, Score, parse_entry
+from lensbench.leaderboard.entry import Entry, Score, parse_entry
 from lensbench.leaderboard.escape import clean
+from lensbench.leaderboard.fields import NAME
 from lensbench.record import Record
 
 
@@ -98,6 +99,7 @@ def _entries(benchmark: Benchmark, records: Iterable[tuple[str, Record]]) -> tup
             entry = parse_entry(key, record)
             if entry.digests["benchmark"] == benchmark.digest:
                 _holds_labels(benchmark, entry)
+                _holds_protocol(benchmark, entry)
             entries.append(entry)
         except RecordError as error:
             refused.append(Refused(clean(key, 200), clean(str(error).removeprefix(f"{key}: "), 300)))
@@ -113,6 +115,14 @@ def _holds_labels(benchmark: Benchmark, entry: Entry) -> None:
         raise RecordError(
             f"coverage: {entry.coverage.expected} samples expected, the benchmark has {benchmark.expected}"
         )
+
+
+def _holds_protocol(benchmark: Benchmark, entry: Entry) -> None:
+    told, wanted = entry.segments, benchmark.protocol
+    if (told is None) != (wanted is None):
+        raise RecordError(f"protocol: {'missing' if wanted else 'there'}, though its digest says otherwise")
+    if told and wanted and (told.protocol, told.scoring) != (wanted.name, wanted.scoring):
+        raise RecordError("protocol: not the benchmark's, though its digest says so")
 
 
 def _labels(benchmark: Benchmark) -> tuple[str, ...]:

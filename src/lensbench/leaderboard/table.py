@@ -16,13 +16,15 @@ TRAILING = (
     "overlaps_first", "reason", "authors", "licence", "kind", "parameters", "bytes", "expected", "scored",
     "model_sha256", "record_sha256", "source", "url",
 )  # fmt: skip
+PROTOCOL = ("protocol", "post_processing")
+"""Columns that only boards of segmentation benchmarks have."""
 WHOLE = ("rank", "parameters", "bytes", "expected", "scored")
 
 
 def header(board: Standing) -> list[str]:
     """Column names: rank, model, status, each metric with its interval, and what else is known."""
     metrics = [f"{column.id}{end}" for column in board.columns for end in ("", "_low", "_high")]
-    return [*LEADING, *metrics, *TRAILING]
+    return [*LEADING, *(PROTOCOL if board.benchmark.protocol else ()), *metrics, *TRAILING]
 
 
 def rows(board: Standing) -> list[dict[str, Any]]:
@@ -47,6 +49,8 @@ def _of_entry(board: Standing, entry: Entry) -> dict[str, Any]:
         **{name: score.value for name, score in scores.items()},
         **{f"{name}_low": score.low for name, score in scores.items()},
         **{f"{name}_high": score.high for name, score in scores.items()},
+        "protocol": entry.segments.protocol if entry.segments else None,
+        "post_processing": entry.segments.made if entry.segments else None,
         "authors": ", ".join(entry.authors) or None,
         "licence": entry.licence,
         "kind": entry.kind,

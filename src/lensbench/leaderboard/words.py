@@ -14,10 +14,17 @@ PINNED = (
     "The digest is over the dataset version, the split manifest, the label names in order, the input "
     "contract, the metric versions and the cluster. A row is ranked only if its record carries it."
 )
+ORDER = "ORDER is the order of its outputs: one that the dataset publishes, or a file"
 HASH = (
     "A record carries the sha256 of its result, checked whenever it is read: it shows that nothing was "
     "changed by accident. It is no signature. To check a number, score the model again."
 )
+
+
+def pinned_text(board: Standing) -> str:
+    """What the board's digest is over."""
+    protocol = " Of this segmentation benchmark it is also over the protocol, every rule of it."
+    return PINNED + (protocol if board.benchmark.protocol else "")
 
 
 def rank_text(row: Ranked) -> str:
@@ -31,7 +38,8 @@ def _config(board: Standing) -> str:
 
 def eval_command(board: Standing) -> str:
     """How a model is scored on this board's benchmark."""
-    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)} --labels ORDER"
+    order = "" if board.benchmark.protocol else " --labels ORDER"
+    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}{order}"
 
 
 def commands(board: Standing) -> list[str]:
@@ -39,6 +47,6 @@ def commands(board: Standing) -> list[str]:
     return [
         "# the board of the stored records",
         f"bench leaderboard {board.benchmark.name}{_config(board)}",
-        "# score a model yourself; ORDER is the order of its outputs: one that the dataset publishes, or a file",
+        "# score a model yourself" + ("" if board.benchmark.protocol else f"; {ORDER}"),
         eval_command(board),
     ]

@@ -23,6 +23,7 @@ align."""
 
 FloatArray = NDArray[np.float64]
 Kind = Literal["logits", "probabilities", "labels", "topk"]
+Task = Literal["classification", "segmentation"]
 
 SUM_TOLERANCE = 0.01
 """How far a row of probabilities may sum from 1: four-digit text files of a hundred classes stay within
@@ -203,6 +204,10 @@ def _never(truth: Any, prediction: Any) -> str | None:
     return None
 
 
+def _nothing() -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number about predictions, and everything needed to believe it.
@@ -217,9 +222,14 @@ class Metric:
             function share its result.
         reduce: rows -> value, None (never NaN) where it is undefined.
         additive: the same value from sums, where it has that form.
+        without: (rows, group (n,) in 0..G-1, G) -> (G,) the value without each group, NaN where undefined: for a
+            metric that has no sums but a faster way than reducing G times.
         keep: rows -> (n,) bool, the samples it is over, where that is not all; ``reduce`` and ``additive``
             already hold to it. Groups without such a sample are not counted in its interval.
         lacks: (truth, prediction) -> why it cannot be computed from these, or None.
+        ready: raises BenchmarkError where this machine lacks what it takes to compute it.
+        note: rows -> what a reader has to know beside the value.
+        tasks: of which benchmarks' truth and predictions it is.
     """
 
     id: str
@@ -232,8 +242,12 @@ class Metric:
     per_sample: Callable[[Any, Any], Rows]
     reduce: Callable[[Rows], float | None]
     additive: Additive | None = None
+    without: Callable[[Rows, NDArray[np.intp], int], FloatArray] | None = None
     keep: Callable[[Rows], NDArray[np.bool_]] | None = None
     lacks: Callable[[Any, Any], str | None] = _never
+    ready: Callable[[], object] = _nothing
+    note: Callable[[Rows], str] | None = None
+    tasks: tuple[Task, ...] = ("classification",)
 
 
 def subset(
@@ -267,6 +281,7 @@ def subset(
         source=source,
         reduce=reduce,
         additive=additive,
+        without=None,
         keep=keep,
         lacks=lacks or metric.lacks,
     )
@@ -300,6 +315,8 @@ def leave_one_out(metric: Metric, rows: Rows, group: NDArray[np.integer[Any]]) -
     names, index = np.unique(group, return_inverse=True)
     if metric.additive is not None:
         return metric.additive.leave_one_out(rows, index, len(names))
+    if metric.without is not None:
+        return metric.without(rows, index, len(names))
     return leave_one_out_by_rows(metric, rows, index, len(names))
 
 

@@ -46,6 +46,13 @@ def probability_rows(truth: Truth, prediction: Prediction) -> Rows:
     return rows
 
 
+def probabilities(prediction: Prediction) -> FloatArray:
+    """(n, C) float64 of scores: the softmax of logits, probabilities divided by their sum."""
+    assert prediction.scores is not None
+    any_class = np.zeros((len(prediction), 1), np.int32)
+    return (_from_logits if prediction.kind == "logits" else _from_probabilities)(prediction.scores, any_class)[0]
+
+
 def _from_logits(scores: NDArray[np.float32], label: NDArray[np.int32]) -> tuple[FloatArray, FloatArray]:
     z = scores.astype(np.float64, order="C")
     z -= z.max(axis=1, keepdims=True)

@@ -2,39 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.errors import BenchmarkError, nearest
+from lensbench.errors import BenchmarkError, ModelError, nearest
 from lensbench.metrics.base import (
     ClassInfo,
     Metric,
     Prediction,
     Rows,
+    Task,
     Truth,
     check_aligned,
     concatenated,
     leave_one_out,
 )
+from lensbench.metrics.boundary import BOUNDARY_IOU
 from lensbench.metrics.calibration import CALIBRATION_METRICS
 from lensbench.metrics.classification import RANKING_METRICS
+from lensbench.metrics.coco import COCO_METRICS
+from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
+from lensbench.metrics.masks import MaskPrediction, MaskTruth
+from lensbench.metrics.torch_metrics import PREFIX as TORCH
+from lensbench.metrics.torch_metrics import Arguments, torch_metric
 from lensbench.stats import jackknife
 
 BLOCK = 4_096
 """Samples whose rows are worked out at a time: float64 copies of all scores at once would be most of the memory."""
 
-METRICS: dict[str, Metric] = {metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS)}
+METRICS: dict[str, Metric] = {
+    metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS, BOUNDARY_IOU, *COCO_METRICS)
+}
 """Every metric by id."""
 
 
 @dataclass(frozen=True)
 class MetricValue:
     """A value and its 95 % interval. What could not be computed is None, and ``reason`` says why; it is never
-    0."""
+    0. ``note`` is what a reader has to know beside the value."""
 
     value: float | None
     low: float | None
@@ -42,14 +51,21 @@ class MetricValue:
     method: str
     groups: int
     reason: str | None = None
+    note: str | None = None
 
 
-def get_metric(metric_id: str) -> Metric:
-    """The metric of that id.
+def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
+    """The metric of that id: one of `METRICS`, ``iou@<class>``, or ``torchmetrics:<name>`` with its arguments.
 
     Raises:
         BenchmarkError: there is none; the message names the nearest.
     """
+    if metric_id.startswith(TORCH):
+        return torch_metric(metric_id, arguments)
+    if arguments:
+        raise BenchmarkError(f"metric {metric_id!r} takes no arguments")
+    if metric_id.startswith(CLASS_IOU) and metric_id != CLASS_IOU:
+        return class_iou(metric_id.removeprefix(CLASS_IOU))
     try:
         return METRICS[metric_id]
     except KeyError:
@@ -57,11 +73,12 @@ def get_metric(metric_id: str) -> Metric:
 
 
 def score(
-    truth: Truth,
-    prediction: Prediction,
+    truth: Truth | MaskTruth,
+    prediction: Prediction | MaskPrediction,
     metric_ids: Iterable[str],
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
+    arguments: Mapping[str, Arguments] | None = None,
 ) -> dict[str, MetricValue]:
     """Each metric's value with its interval, in the order asked for.
 
@@ -73,18 +90,22 @@ def score(
         clusters: (n,) whole numbers, equal for samples of one group; the intervals leave these groups out in
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
+        arguments: by metric id, those of torchmetrics' classes.
 
     Raises:
-        BenchmarkError: an unknown metric, or ``class_info`` of other classes.
+        BenchmarkError: an unknown metric, one that this machine cannot compute, or ``class_info`` of other classes.
         ModelError: a prediction that does not fit the truth.
     """
-    if class_info is not None:
+    if isinstance(truth, MaskTruth) != isinstance(prediction, MaskPrediction):
+        raise ModelError("segmentations are scored against maps, classifications against labels")
+    if class_info is not None and isinstance(truth, Truth):
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
     computed: dict[Callable[[Any, Any], Rows], Rows] = {}
     values = {}
-    for metric in map(get_metric, metric_ids):
+    metrics = ready_metrics(metric_ids, "segmentation" if isinstance(truth, MaskTruth) else "classification", arguments)
+    for metric in metrics:
         if reason := metric.lacks(truth, prediction):
             values[metric.id] = MetricValue(None, None, None, "none", 0, reason)
             continue
@@ -94,11 +115,34 @@ def score(
     return values
 
 
-def rows_of(per_sample: Callable[[Any, Any], Rows], truth: Truth, prediction: Prediction) -> Rows:
+def ready_metrics(
+    metric_ids: Iterable[str], task: Task, arguments: Mapping[str, Arguments] | None = None
+) -> list[Metric]:
+    """The metrics of these ids, all of them computable here: to be asked before a model runs for hours.
+
+    Raises:
+        BenchmarkError: an unknown metric, one of another task, or one that needs what is not installed.
+    """
+    metrics = [get_metric(metric_id, (arguments or {}).get(metric_id)) for metric_id in metric_ids]
+    for metric in metrics:
+        if task not in metric.tasks:
+            raise BenchmarkError(f"metric {metric.id!r} is of {' and '.join(metric.tasks)}, the benchmark of {task}")
+        metric.ready()
+    return metrics
+
+
+def rows_of(
+    per_sample: Callable[[Any, Any], Rows],
+    truth: Truth | MaskTruth,
+    prediction: Prediction | MaskPrediction,
+) -> Rows:
     """All rows of a `per_sample`, worked out a block of samples at a time: the same rows in little memory."""
     if len(truth) <= BLOCK:
         return per_sample(truth, prediction)
-    check_aligned(truth, prediction)
+    if isinstance(truth, Truth) and isinstance(prediction, Prediction):
+        check_aligned(truth, prediction)
+    if len(truth) != len(prediction):
+        raise ModelError(f"{len(prediction)} predictions for {len(truth)} samples; give one per sample")
     blocks = [np.arange(a, min(a + BLOCK, len(truth))) for a in range(0, len(truth), BLOCK)]
     return concatenated([per_sample(truth.take(rows), prediction.take(rows)) for rows in blocks])
 
@@ -109,4 +153,5 @@ def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]
     if value is None:
         return MetricValue(None, None, None, "none", 0, "no evaluated sample that it is over")
     interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
-    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason)
+    note = metric.note(rows) if metric.note else None
+    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason, note)

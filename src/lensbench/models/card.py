@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from lensbench.digest import sha256_of
-from lensbench.errors import ModelError
+from lensbench.errors import BenchmarkError, ModelError
 from lensbench.models.gate import read_file
 
 TEXT = 500
 LABELS = 100_000
 SIZE = 1 << 20
+KINDS = ("logits", "probabilities", "labelmap", "classmap", "detections")
+OBJECTS = ("threshold", "method", "connectivity", "min_size")
+"""Entries of [output] that say how a segmentation's objects are made; see `masks.postprocess.Output`."""
 TABLES = {
     "": (
         "name",
@@ -34,7 +37,7 @@ TABLES = {
         "url",
     ),
     "input": ("layout", "colour", "range", "mean", "std"),
-    "output": ("kind", "name"),
+    "output": ("kind", "name", *OBJECTS),
     "training": ("data", "script"),
 }
 
@@ -59,11 +62,16 @@ class Card:
     std: tuple[float, ...] | None = None
     kind: str | None = None
     output: str | None = None
+    objects: Mapping[str, Any] | None = None
+    """Those of `OBJECTS` that are declared."""
 
     @property
     def digest(self) -> str:
         """Hex sha256 of what is declared: another declaration is another submission."""
-        return sha256_of(asdict(self))
+        stated = asdict(self)
+        if stated["objects"] is None:  # what classifiers declare keeps the digest it had before there were others
+            del stated["objects"]
+        return sha256_of(stated)
 
     def over(self, other: Card) -> Card:
         """This card, with what it leaves open taken from `other`."""
@@ -121,9 +129,23 @@ def card(data: Any, where: str) -> Card:
         range=_range(given, where),
         mean=_numbers(given, "mean", where),
         std=_std(given, where),
-        kind=_choice(output, "kind", ("logits", "probabilities"), where),
+        kind=_choice(output, "kind", KINDS, where),
         output=_text(output, "name", where),
+        objects=_objects(output, where),
     )
+
+
+def _objects(output: Mapping[str, Any], where: str) -> Mapping[str, Any] | None:
+    given = {key: output[key] for key in OBJECTS if key in output}
+    if not given:
+        return None
+    from lensbench.masks.protocol import from_json
+
+    try:
+        from_json({"name": "declared", "output": given}, where)
+    except BenchmarkError as error:
+        raise ModelError(str(error)) from error
+    return given
 
 
 def _text(table: Mapping[str, Any], key: str, where: str) -> str | None:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
+from lensbench.benchmark import Benchmark
 from lensbench.errors import ModelError
 from lensbench.models.card import Card, metadata_card, read_card
 from lensbench.models.gate import Graph, read_graph, read_model_bytes
-
-Infer = Callable[[NDArray[Any]], NDArray[np.float32]]
+from lensbench.models.model import Call
 
 
 @dataclass(frozen=True)
 class OnnxModel:
     """A model file that passed the gate: its bytes, what it declares, what its graph says."""
 
+    kind: ClassVar[str] = "onnx"
+    assumed: ClassVar[tuple[str, ...]] = ()
     file: str
     data: bytes
     graph: Graph
@@ -39,6 +40,28 @@ class OnnxModel:
     def name(self) -> str:
         """The declared name, else the file's stem."""
         return self.card.name or Path(self.file).stem
+
+    @property
+    def parameters(self) -> int:
+        """Number of values in its weights."""
+        return self.graph.parameters
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return len(self.data)
+
+    def graph_for(self, benchmark: Benchmark) -> Graph:
+        """Its graph, whatever the benchmark."""
+        return self.graph
+
+    def declaring(self, card: Card) -> OnnxModel:
+        """The same model under another card."""
+        return replace(self, card=card)
+
+    def open(self, name: str, outputs: Sequence[str]) -> Call:
+        """A session on it: arrays for the input `name` → the arrays of `outputs`."""
+        return start(self.data, name, outputs, self.file)
 
 
 def read_onnx(path: Path) -> OnnxModel:
@@ -61,8 +84,8 @@ def read_onnx(path: Path) -> OnnxModel:
     return OnnxModel(path.name, data, graph, own.over(metadata_card(graph.metadata)), own)
 
 
-def open_session(data: bytes, output: str, where: str) -> Callable[[str], Infer]:
-    """An inference function maker on one shared session: `open_session(…)(input name)(batch) → outputs`.
+def start(data: bytes, name: str, outputs: Sequence[str], where: str) -> Call:
+    """One session that all threads share: arrays for the input `name` → the arrays of `outputs`.
 
     intra_op = inter_op = 1: the callers' threads are the parallelism. Optimisation stays at its default (all),
     worth 1.3–2.8 × on CPU.
@@ -77,16 +100,13 @@ def open_session(data: bytes, output: str, where: str) -> Callable[[str], Infer]
     except Exception as error:  # onnxruntime raises a dozen classes of its own, none public
         raise ModelError(f"{where}: onnxruntime cannot load it: {_one_line(error)}") from error
 
-    def bind(name: str) -> Infer:
-        def infer(batch: NDArray[Any]) -> NDArray[np.float32]:
-            try:
-                return session.run([output], {name: batch})[0]  # type: ignore[no-any-return]
-            except Exception as error:
-                raise ModelError(f"{where}: onnxruntime failed while running it: {_one_line(error)}") from error
+    def call(batch: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            return session.run(list(outputs), {name: batch})  # type: ignore[no-any-return]
+        except Exception as error:
+            raise ModelError(f"{where}: onnxruntime failed while running it: {_one_line(error)}") from error
 
-        return infer
-
-    return bind
+    return call
 
 
 def _one_line(error: Exception) -> str:

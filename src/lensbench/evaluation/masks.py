@@ -1,0 +1,274 @@
+"""Segmentation: images to label maps, class maps or scored masks, in shards; and masks made elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import cv2
+import numpy as np
+import onnxruntime
+
+from lensbench.benchmark import Benchmark
+from lensbench.errors import DatasetError, ModelError
+from lensbench.evaluation.maskrun import MaskRun, shard_of
+from lensbench.evaluation.run import (
+    Brought,
+    Evaluated,
+    Ground,
+    Options,
+    about,
+    cores,
+    finish,
+    prepared,
+    run_folder,
+    slug,
+)
+from lensbench.maskresult import make_mask_result
+from lensbench.maskrunner import Network, answer_rows, probe
+from lensbench.masks.protocol import Protocol
+from lensbench.masks.read import open_masks
+from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
+from lensbench.masks.values import Kind
+from lensbench.masktruth import TrueMaps, ids_of
+from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
+from lensbench.models.model import Model
+from lensbench.paths import atomic
+from lensbench.predictions import VIEW
+from lensbench.runner import CorruptImageError, Images, open_images
+from lensbench.shards import locked
+
+SHOWN = 5
+"""Names that a note lists."""
+
+
+def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated:
+    """Run a segmentation model over the split and score it."""
+    contract = bind_masks(model.graph_for(spec), model.card, spec, model.file)
+    ground = prepared(spec, options)
+    images, truth = open_images(ground.files), _truth(ground)
+    if len(images) != len(ground.ids):
+        raise DatasetError(
+            f"{spec.dataset} ({spec.config}): {len(ground.ids)} ids for {len(images)} images in the cache"
+        )
+    run = _run(model, contract, ground, truth, options)
+    run.refuse_others()
+    with locked(run.folder), run.tidied():
+        reused, loop = _infer(model, contract.feed, run, images, ground, options)
+        assumed = run.assumed()
+        result = make_mask_result(
+            ground.spec,
+            ground.manifest,
+            truth,
+            ground.ids,
+            run.predictions,
+            about(model, "by name"),
+            origin=ground.origin,
+            protocol=_as_used(contract.protocol, contract.feed),
+            assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
+        )
+        seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
+        return finish(result, run.record, seconds, None if reused or not loop else len(images) / loop, ground)
+
+
+def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Evaluated:
+    """Score masks made elsewhere: a folder or file that `masks.read` knows, or a run's stored Parquet."""
+    assert spec.protocol is not None
+    if options.out and (Path(options.out) / "plan.json").exists():
+        raise ModelError(f"{options.out} holds the run of a model; give --out another folder")
+    ground = prepared(spec, options)
+    truth, who = _truth(ground), brought.about("by name")
+    with TemporaryDirectory(prefix="lensbench-") as scratch:
+        taken = _take(brought.path, ground, truth, Path(scratch) / "predictions.parquet", options)
+        result = make_mask_result(
+            ground.spec,
+            ground.manifest,
+            truth,
+            ground.ids,
+            taken.path,
+            who,
+            origin=ground.origin,
+            protocol={**spec.protocol.to_json(), "output": None, "tiling": None},
+            extra=taken.extra,
+            assumed=ground.unverified,
+            notes=taken.notes,
+        )
+        sha8 = result["digests"]["predictions"][:8]
+        folder = Path(options.out) if options.out else Path("runs") / ground.spec.slug / f"{slug(who.name)}-{sha8}"
+        if (folder / "plan.json").exists():
+            raise ModelError(f"{folder} holds the run of a model; give --out another folder")
+        with locked(folder):
+            _put(taken.path, folder / "predictions.parquet")
+            return finish(result, folder / "record.json", {"rest": time.perf_counter() - options.started}, None, ground)
+
+
+def _put(stored: Path, into: Path) -> None:
+    try:
+        with atomic(into) as part:
+            shutil.copyfile(stored, part)
+    except OSError as error:
+        raise ModelError(f"{into}: cannot be written ({error.strerror}); free some space, or give --out") from error
+
+
+def _truth(ground: Ground) -> TrueMaps:
+    if not ground.ids:
+        raise DatasetError(f"the source holds no image of the {ground.spec.split} split of {ground.spec.dataset}")
+    return TrueMaps.of(ground.files, ground.ids, ground.spec.truth == "labelmap")
+
+
+def _as_used(protocol: Protocol, feed: MaskFeed) -> Mapping[str, Any]:
+    """The protocol of a record; null is what had no part in it: the post-processing of planes where there were none."""
+    used = protocol.to_json()
+    if len(feed.outputs) > 1:
+        used["output"] = {"threshold": feed.output.threshold}
+    if feed.whole:
+        used["tiling"] = None
+    return used
+
+
+# -- a model -------------------------------------------------------------------------------------------------
+
+
+def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, options: Options) -> MaskRun:
+    size = shard_of(truth.shape(0))
+    plan = {
+        "benchmark": ground.spec.digest,
+        "data": ground.digest,
+        "model": model.sha256,
+        "feed": asdict(contract.feed),
+        "protocol": contract.protocol.to_json(),
+        "kind": contract.feed.kind,
+        "rows": len(ground.ids),
+        "shard": size,
+        "versions": {
+            "numpy": np.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "opencv": cv2.__version__,
+        },
+    }
+    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, len(ground.ids), size)
+
+
+def _infer(
+    model: Model, feed: MaskFeed, run: MaskRun, images: Images, ground: Ground, options: Options
+) -> tuple[int, float]:
+    """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
+    run.open()
+    if run.holds(run.predictions, run.rows):
+        return run.rows, 0.0
+    network = Network(feed, model.open(feed.entry.name, feed.outputs), model.file)
+    todo = [shard for shard in run.shards if not run.holds(shard[0], shard[2] - shard[1])]
+    reused = run.rows - sum(stop - start for _, start, stop in todo)
+    progress = options.progress
+    if progress:
+        progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
+    try:
+        if todo:
+            probe(images, network)
+        first = time.perf_counter()
+        with ThreadPoolExecutor(1) as writer:  # a shard is packed and written while the next one is inferred
+            writing: Future[None] | None = None
+            for path, start, stop in todo:
+                answers, words = answer_rows(
+                    images, start, stop, network, cores(), progress.advance if progress else _nothing
+                )
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(run.keep, path, ground.ids[start:stop], answers, words)
+            if writing is not None:
+                writing.result()
+        loop = time.perf_counter() - first
+    except CorruptImageError as error:
+        raise ground.corrupt(error.row) from error
+    finally:
+        if progress:
+            progress.finish()
+    run.merge()
+    return reused, loop
+
+
+def _nothing(_: int) -> None:
+    return None
+
+
+# -- masks made elsewhere ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What was brought, as it is stored: in the benchmark's order, nothing but its images."""
+
+    path: Path
+    extra: int
+    notes: tuple[str, ...]
+
+
+def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Options) -> _Taken:
+    """Read what was brought and store it; raises ModelError naming the file and the image that is not fit."""
+    shapes = dict(truth.shapes())
+    progress = options.progress
+
+    def shown(rows: Iterator[Row], total: int) -> Iterator[Row]:
+        if progress:
+            progress.start(f"{path.name} on {ground.spec.slug}", total, 0)
+        try:
+            for row in rows:
+                yield row
+                if progress:
+                    progress.advance(1)
+        finally:
+            if progress:
+                progress.finish()
+
+    stated = {"benchmark": ground.spec.digest}
+    if path.suffix.lower() == ".parquet" and path.is_file():
+        kind, ids, extra = _stored(path, ground, shapes)
+        write_masks(into, shown(_of(path, shapes), len(ids)), kind, stated)
+        return _Taken(into, extra, ())
+    with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
+        rows = (Row(key, VIEW, value) for key, value in files)
+        kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
+        write_masks(into, shown(rows, len(files.ids)), kind, stated)
+        report = files.report
+    notes = list(report.notes)
+    if report.duplicates:
+        some = ", ".join(report.duplicates[:SHOWN])
+        notes.append(f"{len(report.duplicates)} ids have more than one answer, of which none was taken: {some}")
+    if report.extra:
+        notes.append(f"{len(report.extra)} answers belong to no image: {', '.join(report.extra[:SHOWN])}")
+    return _Taken(into, len(report.extra), tuple(notes))
+
+
+def _stored(path: Path, ground: Ground, shapes: Mapping[str, tuple[int, int]]) -> tuple[Kind, tuple[str, ...], int]:
+    """(kind, ids that are the benchmark's, number of others) of a stored file, checked."""
+    kind, _ = stated_of(path)
+    if kind not in ground.spec.kinds:
+        raise ModelError(f"{path.name}: holds a {kind}, and {ground.spec.name} takes {', '.join(ground.spec.kinds)}")
+    ids = ids_of(path)
+    if list(ids) != sorted(set(ids)):
+        raise ModelError(f"{path.name}: its rows are not sorted by id, one each, as `bench eval` stores them")
+    mine = tuple(key for key in ids if key in shapes)
+    if not mine:
+        raise ModelError(
+            f"{path.name}: none of its {len(ids)} ids is in the {ground.spec.split} split of {ground.spec.dataset}; "
+            f"ids look like {ground.ids[0]!r}"
+        )
+    return kind, mine, len(ids) - len(mine)
+
+
+def _of(path: Path, shapes: Mapping[str, tuple[int, int]]) -> Iterator[Row]:
+    """The rows of a stored file that are about the benchmark's images."""
+    for row in read_masks(path):
+        if row.id not in shapes:
+            continue
+        if row.view != VIEW:
+            raise ModelError(f"{path.name}: holds the view {row.view!r}, and this benchmark has only {VIEW!r}")
+        if row.value.shape != shapes[row.id]:
+            raise ModelError(f"{path.name}: {row.id!r} is {row.value.shape}, the image is {shapes[row.id]}")
+        yield row

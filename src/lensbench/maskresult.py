@@ -1,0 +1,68 @@
+"""From stored masks to the `result` of a record: align with the true ones by id, score, say how each image fared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lensbench.benchmark import Benchmark
+from lensbench.masks.stored import masks_digest
+from lensbench.masks.values import Masks
+from lensbench.masktruth import Stored, TrueMaps
+from lensbench.metrics import MaskPrediction, MaskTruth, curve, mask_rows, per_image, rows_of, score
+from lensbench.metrics.coco import MOST
+from lensbench.result import About, Origin, clusters, head, metric_json, rounded
+from lensbench.splits import Manifest
+
+
+def make_mask_result(
+    benchmark: Benchmark,
+    manifest: Manifest,
+    truth: TrueMaps,
+    ids: Sequence[str],
+    answers: Path,
+    about: About,
+    *,
+    origin: Origin,
+    protocol: Mapping[str, Any],
+    extra: int = 0,
+    assumed: Sequence[str] = (),
+    notes: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Score the stored `answers` against `truth`, whose rows are `ids`; every value is plain JSON.
+
+    `protocol` is how the answers were made and are compared; `extra` counts those that were brought for other ids.
+    """
+    assert benchmark.protocol is not None
+    expected = manifest.without(benchmark.absent)
+    stored, wanted = Stored(answers), set(expected.ids)
+    rows = [row for row, key in enumerate(stored.ids) if key in wanted]
+    mine = tuple(stored.ids[row] for row in rows)
+    place = {key: row for row, key in enumerate(ids)}
+    whole = MaskTruth(truth, benchmark.labels, benchmark.protocol.scoring, benchmark.truth == "labelmap", tuple(ids))
+    true = whole.take(np.array([place[key] for key in mine], np.intp))
+    given = MaskPrediction(stored).take(np.array(rows, np.intp))
+    groups = clusters(benchmark, expected, mine)
+    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments)
+    compared = rows_of(mask_rows, true, given)
+    found = {
+        **head(benchmark, expected, mine, extra + len(stored) - len(mine), about, origin, masks_digest(answers)),
+        "protocol": {**protocol, **_uncut(given)},
+        "metrics": {key: metric_json(value) for key, value in values.items()},
+        "images": [{"id": key, **asdict(one)} for key, one in zip(mine, per_image(compared), strict=True)],
+        "curve": [asdict(point) for point in curve(compared)],
+        "assumed": list(assumed),
+        "notes": list(notes),
+    }
+    return rounded(found)
+
+
+def _uncut(given: MaskPrediction) -> dict[str, int]:
+    """COCO's maxDets for scored masks: as many as an image has, so that none is cut."""
+    if not given.scored:
+        return {}
+    return {"max_detections": max(MOST, *(len(value.rle) for value in given.values if isinstance(value, Masks)))}
