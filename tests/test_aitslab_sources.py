@@ -44,13 +44,14 @@ def loose(archives: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unpinned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A registry whose entry takes any archive of the right name: stand-ins are not the published bytes."""
+    """A registry whose entry takes any archive of the right name: stand-ins are not the published bytes, or content."""
     root = tmp_path_factory.mktemp("registry")
     shutil.copytree(ENTRY, root / NAME, ignore=shutil.ignore_patterns("specimen", "__pycache__"))
     path = root / NAME / "dataset.toml"
     head, files, rest = path.read_text(encoding="utf-8").partition('[[versions."1.0.0".files]]')
     published, configs, tail = rest.partition("[configs.official]")
     published = re.sub(r'sha256 = "[0-9a-f]+"', 'sha256 = "unknown"', published)
+    tail = re.sub(r'sha256 = "[0-9a-f]+", provenance = "copy"', 'sha256 = "unknown", provenance = "copy"', tail)
     path.write_text(head + files + published + configs + tail, encoding="utf-8")
     return root
 

@@ -496,6 +496,22 @@ def test_a_source_exchanged_between_hashing_and_build_is_refused(
         build.open_stream(job, None, tmp_path / "scratch")
 
 
+def test_a_source_that_holds_the_cache_is_built_once(
+    small: SmallRegistry, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(source / V2) as outer:
+        outer.extractall(source)
+    (source / V2).unlink()
+    packed = next(source.rglob("Flowcam_images_training.zip"))
+    with zipfile.ZipFile(packed) as inner:
+        inner.extractall(source / "images")
+    packed.unlink()
+    monkeypatch.setenv("LENSBENCH_HOME", str(next(source.rglob("Chaetoceros*")).parent / "cache"))
+    first = prepare(small.dataset, source=source)
+    assert prepare(small.dataset, source=source).folder == first.folder
+    assert prepare(small.dataset, source=source, root=source / "images" / "built").coverage == first.coverage
+
+
 def test_what_dead_builders_left_is_cleared_and_a_living_one_is_not(small: SmallRegistry, source: Path) -> None:
     shelf = prepare(small.dataset, source=source).folder.parent
     dead, alive = (shelf / f".{name}.part" for name in ("dead", "alive"))

@@ -85,7 +85,7 @@ def open_stream(job: Job, progress: Progress | None, cache: Path) -> ImageBuilde
     """A builder to read from without preparing anything."""
     builder = open_builder(job, progress, cache, STREAMED)
     if job.located is not None:
-        refuse_exchanged(job.located)
+        refuse_exchanged(job.located, job.shelf)
     return builder
 
 

@@ -48,16 +48,23 @@ class Located:
     """Why a file of another role than the archive is not here, where fetching it was tried."""
 
 
-def refuse_exchanged(located: Located) -> None:
-    """Raise SourceError where what was read need not be what was hashed: something was exchanged or written since."""
+def refuse_exchanged(located: Located, shelf: Path) -> None:
+    """Raise SourceError where what was read need not be what was hashed: something was exchanged or written since.
+
+    `shelf`: where the build is written. Where that lies in an unpacked folder (the cache folder may, see
+    `folder_identity`), the folder is not at rest by our own doing, and is not compared.
+    """
     changed = [path for path, before in located.states.items() if _state(path) != before]
-    if "folder" in located.provenance and not changed:
-        ours = tuple(path for path in located.spec.archives if path not in located.states)
+    base = located.spec.base or Path()
+    place, cache = shelf.resolve(), home().resolve()
+    ours = place.is_relative_to(base.resolve()) and not place.is_relative_to(cache)
+    if "folder" in located.provenance and not changed and not ours:
+        theirs = tuple(path for path in located.spec.archives if path not in located.states)
         try:
-            identity = folder_identity(replace(located.spec, archives=ours))
+            identity = folder_identity(replace(located.spec, archives=theirs))
         except OSError:
             identity = ""  # something in it has gone
-        changed = [located.spec.base or Path()] if identity != located.identity.partition("+")[0] else []
+        changed = [base] if identity != located.identity.partition("+")[0] else []
     if changed:
         raise SourceError(
             f"{changed[0]}: was changed or exchanged while it was being read; run again when it is at rest"

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from lensbench.archives import Archive, open_archive
 from lensbench.digest import sha256_of
 from lensbench.errors import ArchiveError
+from lensbench.paths import home
 
 TEXTS = (".txt", ".csv", ".tsv", ".tab", "")
 ARCHIVES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz")
@@ -160,10 +161,15 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def folder_identity(spec: Spec) -> str:
-    """Hex sha256 over (relative path, size, mtime) of all that a build may read in an unpacked folder."""
+    """Hex sha256 over (relative path, size, mtime) of all that a build may read in an unpacked folder.
+
+    A cache folder that lies in it is passed over: it changes with every build.
+    """
     base = spec.base or Path()
     paths = [*spec.archives, *spec.loose]
     for root in spec.roots:
-        paths.extend(Path(top, name) for top, _, files in os.walk(root) for name in files)
+        for top, folders, files in os.walk(root):
+            folders[:] = [name for name in folders if Path(top, name).resolve() != home().resolve()]
+            paths.extend(Path(top, name) for name in files)
     rows = [(path.relative_to(base).as_posix(), path.stat()) for path in paths]
     return sha256_of(sorted([name, stat.st_size, stat.st_mtime_ns] for name, stat in rows))

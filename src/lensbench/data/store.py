@@ -259,7 +259,7 @@ def _build(job: Job, progress: Progress | None, num_proc: int | None, pin: bool)
                 part.mkdir()
                 result: Result = build(job, part / DATA, progress, num_proc)
                 if job.located is not None:
-                    refuse_exchanged(job.located)
+                    refuse_exchanged(job.located, job.shelf)
                 write_text(part / NOTES, json.dumps(_notes(job, result, part), indent=1) + "\n")
                 _sync(part)
                 shutil.rmtree(folder, ignore_errors=True)
