@@ -57,4 +57,4 @@ lock:
 		--group dev --extra dvc --extra formats -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache

@@ -1,8 +1,8 @@
 """The kernel: two maps of one image, reduced to the runs in which both stay the same, and to sparse overlaps.
 
 A *run* is a stretch of pixels in raster order over which neither map changes. What any comparison of objects needs
-is the area of each and the pixels each pair shares; both are sums over runs, so past one scan of the pixels, in
-blocks, time and memory grow with the runs and never with pixels or with objects × objects. All of it is integers.
+is the area of each and the pixels each pair shares; both are sums over runs. Past one scan of the pixels, in blocks,
+time grows with the runs and memory with the pairs that touch, never with objects × objects. All of it is integers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 
 BLOCK = 1 << 18
-"""Pixels scanned at a time: what is compared stays in cache, and no mask of the whole image is made."""
+"""Pixels scanned at a time, a multiple of 8: what is compared stays in cache, no mask of the whole image is made."""
 
 FEW = 1 << 16
 """Counters that cost less than a sort, whatever the number of runs."""
