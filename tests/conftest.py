@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,10 +31,20 @@ def _has_torch() -> bool:
     return importlib.util.find_spec("torch") is not None and importlib.util.find_spec("torchmetrics") is not None
 
 
+def peers_folder() -> Path:
+    """Where tests/peers.txt is installed: ``LENSBENCH_PEERS``, or ``.peers`` beside ``.venv``."""
+    return Path(os.environ.get("LENSBENCH_PEERS", ROOT / ".peers"))
+
+
+def _has_peers() -> bool:
+    return (peers_folder() / "stardist").is_dir() and (peers_folder() / "cellpose").is_dir()
+
+
 PRESENT: dict[str, tuple[Callable[[], bool], str]] = {
     "realdata": (lambda: _realdata().is_dir(), "real samples (../shared/realdata or LENSBENCH_REALDATA)"),
     "torch": (_has_torch, "torch and torchmetrics (the CPU wheel)"),
     "dvc": (lambda: importlib.util.find_spec("dvc") is not None, "dvc"),
+    "peers": (_has_peers, "stardist and cellpose (see tests/peers.txt)"),
     "chromium": (lambda: chromium() is not None, "chromium"),
 }
 
@@ -53,6 +64,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def realdata() -> Path:
     """The folder of real samples (use with ``@pytest.mark.needs("realdata")``)."""
     return _realdata()
+
+
+@pytest.fixture(scope="session")
+def peers() -> Iterator[None]:
+    """Peers can be imported (use with ``@pytest.mark.needs("peers")``); what both have is ours, not theirs."""
+    sys.path.append(str(peers_folder()))
+    yield
+    sys.path.remove(str(peers_folder()))
 
 
 @pytest.fixture(scope="session")

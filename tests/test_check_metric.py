@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,15 @@ from lensbench.metrics.conformance import MetricCheckError, check_metric
 TOP1 = get_metric("top1")
 
 
-@pytest.mark.parametrize("metric", METRICS.values(), ids=METRICS)
+BETWEEN = re.compile(r"\w+@0\.(55|6|65|7|8|85|9|95)")
+"""The same function as at .5 and .75, but for a number."""
+EVERY = [
+    pytest.param(metric, id=name, marks=pytest.mark.slow if BETWEEN.fullmatch(name) else ())
+    for name, metric in METRICS.items()
+]
+
+
+@pytest.mark.parametrize("metric", EVERY)
 def test_every_registered_metric_conforms(metric: Metric) -> None:
     check_metric(metric)
 

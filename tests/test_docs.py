@@ -25,6 +25,7 @@ from lensbench.models.card import TABLES, card
 from lensbench.models.gate import DOMAINS, REFUSED_OPS
 from lensbench.registry import Dataset, get_dataset
 from lensbench.splits import read_manifest
+from scripts import many_aps
 from tests.conftest import ROOT
 from tests.graphs import bright_model, detection_model, write
 
@@ -144,6 +145,18 @@ def metric_row(metric: Metric) -> list[str]:
         metric.formula,
         metric.source,
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("realdata")
+def test_the_table_of_many_aps_is_what_the_script_measures(realdata: Path) -> None:
+    truth, found = many_aps.read(realdata / "aitslab_bioimaging1")
+    measured = [[name, how, f"{value:.3f}"] for name, how, value in many_aps.rows(truth, found)]
+    assert table(text("metrics.md"), "score | counted") == measured
+    true, mine = (sum(len(np.unique(one)) - 1 for one in side) for side in (truth.maps, [one.pixels for one in found]))
+    said = f"The {mine} objects that Otsu's threshold and a watershed find in the {len(found)} test images"
+    assert said in text("metrics.md")
+    assert f"against the\n{true} true ones" in text("metrics.md")
 
 
 def test_the_tables_of_metrics_are_those_in_the_code() -> None:

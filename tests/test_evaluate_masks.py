@@ -19,13 +19,14 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from lensbench.benchmark import benchmark_dataset, get_benchmark
+from lensbench.benchmark import benchmark_dataset, benchmark_root, get_benchmark
 from lensbench.cli import bench
 from lensbench.data.prepared import id_column
 from lensbench.data.store import prepare
 from lensbench.digest import canonical
 from lensbench.errors import BenchmarkError, LensbenchError, ModelError
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions, maskrun
+from lensbench.leaderboard.board import Leaderboard
 from lensbench.masks.rle import encode
 from lensbench.masks.stored import Row, read_masks, write_masks
 from lensbench.masks.values import ClassMap, LabelMap, Masks
@@ -473,7 +474,9 @@ def test_objects_and_wrong_classes_are_no_answer_where_classes_are_scored(tmp_pa
 
 
 @pytest.fixture
-def module(tmp_path: Path) -> Iterator[Path]:
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "beside.py").write_text("def level():\n    return 0.5\n")
     path = tmp_path / "mine.py"
     path.write_text(
         f"""
@@ -494,16 +497,21 @@ def truth(image):
     return image[0] > 0.5
 def text(image):
     return "cells"
+def late(image):
+    import beside
+    return (image[0] > beside.level()).astype(np.int32)
 """
     )
     yield path
-    sys.modules.pop("mine", None)
+    for name in ("mine", "beside"):
+        sys.modules.pop(name, None)
 
 
 def test_a_function_is_a_model_and_said_to_be_trusted(module: Path) -> None:
     from lensbench.digest import sha256_file
 
     onnx = run(bright_model())
+    assert evaluate("mine:late", NAME, config="specimen").record.result["complete"]
     for name in ("labels", "planes"):
         done = evaluate(f"mine:{name}", NAME, config="specimen")
         result = done.record.result
@@ -541,6 +549,26 @@ def test_a_function_that_does_not_do_is_one_line(name: str, words: str, module: 
 def test_a_function_needs_a_benchmark(module: Path) -> None:
     with pytest.raises(BenchmarkError, match="name one: --benchmark"):
         evaluate("mine:labels")
+
+
+# Metrics of torchmetrics
+
+
+@pytest.mark.needs("torch")
+def test_a_benchmark_may_name_a_metric_of_torchmetrics(tmp_path: Path) -> None:
+    metric = "torchmetrics:segmentation.MeanIoU"
+    text = (
+        (benchmark_root() / f"{NAME}.toml").read_text(encoding="utf-8").replace('"aji_plus"', f'"aji_plus", "{metric}"')
+    )
+    text += f'[metrics.arguments."{metric}"]\nnum_classes = 2\ninclude_background = false\n'
+    (tmp_path / f"{NAME}.toml").write_text(text, encoding="utf-8")
+    spec = get_benchmark(NAME, "specimen", root=tmp_path)
+    done = evaluate(write(Path("models"), bright_model(), "m.onnx"), spec)
+    value = done.record.value(metric)
+    assert value is not None and 0 < value < 1
+    assert done.record.result["metrics"][metric]["groups"] == 8
+    (row,) = Leaderboard.build(spec, [("a.json", done.record)]).ranked
+    assert row.entry.score(metric).value == value
 
 
 # The command

@@ -50,7 +50,7 @@ def test_every_row_names_protocol_and_post_processing(records: dict[str, Record]
     rows = {row["model"]: row for row in csv.DictReader(io.StringIO((page.parent / "board.csv").read_text()))}
     told = {name: (row["protocol"], row["post_processing"]) for name, row in rows.items()}
     assert told == {
-        "plain": ("default", "undeclared"),
+        "plain": ("default", "undeclared post-processing"),
         "cut": ("default", "watershed 4 px, from 30 px on"),
         "files": ("default", "maps as given"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -16,6 +17,7 @@ from lensbench.errors import BenchmarkError, ModelError
 from lensbench.masks.protocol import AITS_LEGACY, Scoring
 from lensbench.masks.values import ClassMap, LabelMap, Masks, Value, to_masks
 from lensbench.metrics import METRICS, MaskPrediction, MaskTruth, curve, get_metric, mask_rows, per_image, score
+from lensbench.metrics.assignment import best_assignment
 from lensbench.metrics.base import concatenated
 from lensbench.metrics.overlap import BLOCK, overlap
 from tests import mask_oracle as oracle
@@ -436,3 +438,61 @@ def test_boundary_iou_sees_what_iou_forgives() -> None:
     assert found == {"boundary_iou": 0.0, "sq": 46**2 / 50**2}
     assert values([true], [true * 3], ids=["boundary_iou"]) == {"boundary_iou": 1.0}
     assert values([true], [np.zeros_like(true)], ids=["boundary_iou"]) == {"boundary_iou": None}
+
+
+# ------------------------------------------------------------------ size, and maps meant to be costly
+
+
+def peak(work: Any) -> float:
+    """MiB held at most, beside what there was."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1] / 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def scored_rows(true: Labels, mine: Labels) -> Any:
+    return mask_rows(MaskTruth([true], NAMES), MaskPrediction([LabelMap(mine)]))
+
+
+def cells_of(side: int, size: int, shift: int = 0) -> Labels:
+    """Squares of `size` pixels, one beside the other, numbered row by row."""
+    y, x = np.mgrid[shift : side + shift, shift : side + shift] // size
+    numbers: Labels = 1 + y * (side // size + 2) + x
+    return numbers.astype(np.uint32)
+
+
+@pytest.mark.slow
+def test_4416_squared_with_5000_objects_takes_less_than_100_mib() -> None:
+    side, size = 4416, 62
+    true, mine = cells_of(side, size), cells_of(side, size, 3)
+    true[::size], mine[:, ::size] = 0, 0
+    assert len(np.unique(true)) > 5_000
+    assert peak(lambda: scored_rows(true, mine)) < 100
+
+
+def test_stripes_over_thousands_of_objects_are_one_tangle_and_take_little() -> None:
+    """Every true object competes with every other: a dense table of them would be 84 MiB, and cubic in time."""
+    true = cells_of(1104, 16)
+    mine = np.broadcast_to(np.arange(1, 1105, dtype=np.uint32)[:, None], true.shape).copy()
+    assert peak(lambda: scored_rows(true, mine)) < 50
+    # a stripe shares 16 pixels with each of 69 squares: 1,104 of the 4,761 get one each
+    assert scored_rows(true, mine)["aji"].tolist() == [[1_104 * 16, 2 * 1_104**2 - 1_104 * 16]]
+
+
+def test_in_a_tangle_the_assignment_is_the_best_there_is() -> None:
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(10)
+    for _ in range(30):
+        true, mine = (rng.integers(0, int(rng.integers(3, 30)), (1, 300)).astype(np.uint32) for _ in range(2))
+        found = overlap(true, mine)
+        chosen = best_assignment(found)
+        for side in (found.truth, found.predicted):
+            assert len(np.unique(side[chosen])) == len(chosen)
+        dense = np.zeros((len(found.truth_areas), len(found.predicted_areas)))
+        dense[found.truth, found.predicted] = found.iou
+        best = dense[linear_sum_assignment(dense, maximize=True)].sum()
+        assert found.iou[chosen].sum() == pytest.approx(best, abs=1e-7)

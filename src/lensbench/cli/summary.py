@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lensbench.digest import canonical
 from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
 from lensbench.progress import rate_text
@@ -75,9 +74,11 @@ def protocol(result: Mapping[str, Any]) -> list[str]:
     found = result.get("protocol")
     if found is None:
         return []
-    made = "" if found["output"] is None else f", output {canonical(found['output']).decode()}"
+    from lensbench.leaderboard.segments import compared_text, parse_segments
+
+    made = parse_segments(result).made
     most = f", up to {found['max_detections']} scored masks an image" if "max_detections" in found else ""
-    return [f"{found['name']}: scoring {canonical(found['scoring']).decode()}{made}{most}"]
+    return [f"{found['name']}: {compared_text(found['scoring'])}; {made}{most}"]
 
 
 def gaps(result: Mapping[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from lensbench.leaderboard.detail import anchor, definition_list, detail, find_text
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.ranking import byline, ranking
+from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
 from lensbench.leaderboard.words import BANNER, HASH, commands, pinned_text, rank_text
 
@@ -83,12 +84,17 @@ def _about(board: Standing) -> str:
         ("Samples", samples),
         ("Classes", f"{len(benchmark.labels):,}"),
         ("Input", f"{size} {contract.colour}{resize}"),
-        ("Protocol", f"<code>{as_html(benchmark.protocol.text)}</code>" if benchmark.protocol else ""),
+        ("Protocol", _protocol(board)),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
         ("Benchmark digest (sha256)", f'<code class="digest">{benchmark.digest}</code>'),
     ]
     return definition_list(pairs)
+
+
+def _protocol(board: Standing) -> str:
+    protocol = board.benchmark.protocol
+    return as_html(f"{protocol.name}: {compared_text(protocol.to_json()['scoring'])}") if protocol else ""
 
 
 def _apart(board: Standing) -> str:

@@ -15,6 +15,7 @@ from lensbench.errors import LensbenchError, ModelError
 from lensbench.evaluation.run import Evaluated, Ground
 from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
+from lensbench.leaderboard.segments import compared_text
 from lensbench.masks.stored import read_masks
 from lensbench.masktruth import TrueMaps
 from lensbench.metrics import CurvePoint, ImageScore, get_metric
@@ -57,7 +58,7 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
             ("Benchmark", f"{benchmark['name']} ({benchmark['config']}, {benchmark['split']})"),
             ("Protocol", result["protocol"]["name"]),
             ("Images", f"{coverage['scored']:,} of {coverage['expected']:,}"),
-            ("Compared", _compared(result["protocol"]["scoring"])),
+            ("Compared", compared_text(result["protocol"]["scoring"])),
             ("Made", _made(result["protocol"]["output"])),
         ],
         scores=scores,
@@ -65,17 +66,6 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
         images=[(one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result["images"]],
         notes=[f"Assumed: {text}" for text in result["assumed"]] + list(result["notes"]),
     )
-
-
-def _compared(scoring: Mapping[str, Any]) -> str:
-    """The rules of `masks.protocol.Scoring` in words."""
-    words = ["IoU above the threshold" if scoring["iou"] == ">" else "IoU from the threshold on"]
-    words.append("counts pooled" if scoring["pooling"] == "pooled" else "mean of the images")
-    if scoring["dilation"] > 1:
-        words.append(f"predicted objects widened by {scoring['dilation']}×{scoring['dilation']} px")
-    if scoring["min_size"] > 1:
-        words.append(f"objects from {scoring['min_size']} px on")
-    return ", ".join(words)
 
 
 def _made(output: Mapping[str, Any] | None) -> str:

@@ -100,6 +100,17 @@ def _made(found: Mapping[str, Any]) -> str:
     return made_text(protocol.output)
 
 
+def compared_text(scoring: Mapping[str, Any]) -> str:
+    """The rules of `masks.protocol.Scoring` in words."""
+    words = ["IoU above the threshold" if scoring["iou"] == ">" else "IoU from the threshold on"]
+    words.append("counts pooled" if scoring["pooling"] == "pooled" else "mean of the images")
+    if scoring["dilation"] > 1:
+        words.append(f"predicted objects widened by {scoring['dilation']}×{scoring['dilation']} px")
+    if scoring["min_size"] > 1:
+        words.append(f"objects from {scoring['min_size']} px on")
+    return ", ".join(words)
+
+
 def made_text(output: Output) -> str:
     """A post-processing of planes in a few words.
 
@@ -112,7 +123,7 @@ def made_text(output: Output) -> str:
     elif isinstance(method, Interior):
         words = [f"interior + {method.grow} px"]
     else:
-        words = ["components" if method else "undeclared"]
+        words = ["components" if method else "undeclared post-processing"]
     if output.threshold != UNDECLARED.threshold:
         words.append(f"threshold {output.threshold:g}")
     if output.connectivity != UNDECLARED.connectivity:

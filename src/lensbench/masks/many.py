@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,11 +28,12 @@ def paint_apart(cuts: Cuts, spans: Spans, shape: tuple[int, int]) -> NDArray[np.
     spans = spans[order]
     if (spans[1:, 0] < spans[:-1, 1]).any():
         return None
-    numbers = np.repeat(np.arange(1, len(cuts), dtype=np.uint32), np.diff(cuts))
+    numbers = np.repeat(np.arange(1, len(cuts), dtype=np.int32), np.diff(cuts))
     edges = np.concatenate(([0], spans.reshape(-1), [height * width]))
-    inked = np.zeros(len(edges) - 1, np.uint32)  # background, object, background, …
+    inked = np.zeros(len(edges) - 1, np.int32)  # background, object, background, …
     inked[1::2] = numbers[order]
-    return np.ascontiguousarray(np.repeat(inked, np.diff(edges)).reshape(width, height).T)
+    columns = np.repeat(inked, np.diff(edges)).reshape(width, height)
+    return cv2.transpose(columns).view(np.uint32)  # in tiles: numpy's own takes ten times as long
 
 
 def _one_by_one(texts: Sequence[bytes], pixels: int, where: str) -> tuple[Cuts, Spans]:

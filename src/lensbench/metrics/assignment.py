@@ -23,7 +23,7 @@ def best_assignment(found: Overlap) -> Indices:
         truth, predicted = found.truth[left], found.predicted[left]
         dominant = weight[left] > _other(truth, weight[left]) + _other(predicted, weight[left])
         if not dominant.any():
-            taken.append(_by_component(truth, predicted, weight[left], left))
+            taken.append(_competing(truth, predicted, weight[left], left))
             break
         taken.append(left[dominant])
         free = ~np.isin(truth, truth[dominant]) & ~np.isin(predicted, predicted[dominant])
@@ -48,26 +48,22 @@ def _other(objects: Indices, weight: NDArray[np.float64]) -> NDArray[np.float64]
     return np.where(rest, weight[best[objects]], second[objects])
 
 
-def _by_component(truth: Indices, predicted: Indices, weight: NDArray[np.float64], pairs: Indices) -> Indices:
-    """The assignment of pairs that compete, each connected group of them by itself."""
-    from scipy.optimize import linear_sum_assignment
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _competing(truth: Indices, predicted: Indices, weight: NDArray[np.float64], pairs: Indices) -> Indices:
+    """The assignment of pairs that compete, sparse: a map of stripes or noise has thousands in one tangle.
 
-    rows, row = np.unique(truth, return_inverse=True)
-    columns, column = np.unique(predicted, return_inverse=True)
-    size = len(rows) + len(columns)
-    graph = coo_array((np.ones(len(pairs)), (row, len(rows) + column)), shape=(size, size))
-    component = connected_components(graph, directed=False)[1][row]
-    order = np.argsort(component, kind="stable")
-    taken = []
-    for group in np.split(order, np.flatnonzero(np.diff(component[order])) + 1):
-        own_rows, i = np.unique(row[group], return_inverse=True)
-        own_columns, j = np.unique(column[group], return_inverse=True)
-        value = np.zeros((len(own_rows), len(own_columns)))
-        which = np.full(value.shape, -1)
-        value[i, j], which[i, j] = weight[group], group
-        chosen = which[linear_sum_assignment(value, maximize=True)]
-        taken.append(chosen[chosen >= 0])
-    found: Indices = pairs[np.concatenate(taken)]
+    Every true object may also stay alone, by an edge of weight 0 to a partner of its own, so that a full matching
+    of least cost exists; what is added to make costs positive is the same for every full matching.
+    """
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import min_weight_full_bipartite_matching
+
+    row, column = (np.unique(side, return_inverse=True)[1] for side in (truth, predicted))
+    number, width = int(row.max()) + 1, int(column.max()) + 1
+    alone = np.arange(number)
+    most = float(weight.max()) + 1
+    cost = np.concatenate([most - weight, np.full(number, most)])
+    rows, columns = np.concatenate([row, alone]), np.concatenate([column, width + alone])
+    graph = csr_array((cost, (rows, columns)), shape=(number, width + number))
+    _, chosen = min_weight_full_bipartite_matching(graph)
+    found: Indices = pairs[chosen[row] == column]
     return found

@@ -17,11 +17,17 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 
-BLOCK = 1 << 17
+BLOCK = 1 << 18
 """Pixels scanned at a time: what is compared stays in cache, and no mask of the whole image is made."""
 
 FEW = 1 << 16
 """Counters that cost less than a sort, whatever the number of runs."""
+
+MANY = 1 << 17
+"""Runs that are held before they are summed."""
+
+Cells = tuple[NDArray[Any], NDArray[Any], Ints]
+"""Values of the first map, values of the second, pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,79 +90,94 @@ class Overlap:
         return np.array([[self.pixels - true - predicted + both, predicted - both], [true - both, both]], np.int64)
 
 
-def runs(first: NDArray[Any], second: NDArray[Any]) -> Iterator[tuple[NDArray[Any], NDArray[Any], Ints]]:
+def runs(first: NDArray[Any], second: NDArray[Any]) -> Iterator[Cells]:
     """(values of the first map, values of the second, lengths) of the runs of each block of pixels."""
     a, b = first.reshape(-1), second.reshape(-1)
-    changes, other = np.empty(BLOCK, np.bool_), np.empty(BLOCK, np.bool_)
-    changes[0] = other[0] = True
+    changes, other = np.zeros(BLOCK, np.bool_), np.zeros(BLOCK, np.bool_)
     for start in range(0, a.size, BLOCK):
         x, y = a[start : start + BLOCK], b[start : start + BLOCK]
-        here, there = changes[: x.size], other[: x.size]
-        np.not_equal(x[1:], x[:-1], out=here[1:])
-        np.not_equal(y[1:], y[:-1], out=there[1:])
-        at = np.flatnonzero(np.logical_or(here, there, out=there))
-        yield x[at], y[at], np.diff(at, append=x.size)
+        changes[x.size :] = other[x.size :] = False
+        np.not_equal(x[1:], x[:-1], out=changes[1 : x.size])
+        np.not_equal(y[1:], y[:-1], out=other[1 : x.size])
+        np.logical_or(changes, other, out=changes)
+        changes[0] = True
+        at = _where(changes)
+        lengths = np.empty_like(at)
+        np.subtract(at[1:], at[:-1], out=lengths[:-1])
+        lengths[-1] = x.size - at[-1]
+        yield x[at], y[at], lengths
 
 
 def overlap(truth: NDArray[Any], predicted: NDArray[Any]) -> Overlap:
     """The objects of two label maps of one shape (whole numbers, 0 for background) and what they share."""
-    found = []
-    for true, mine, lengths in runs(truth, predicted):
-        inside = (true != 0) | (mine != 0)
-        found.append((true[inside], mine[inside], lengths[inside]))
-    true, mine, lengths = (np.concatenate(column) for column in zip(*found, strict=True))
-    truth_index, truth_areas = _numbered(true, lengths)
-    predicted_index, predicted_areas = _numbered(mine, lengths)
-    both = np.flatnonzero((truth_index >= 0) & (predicted_index >= 0))
-    width = max(len(predicted_areas), 1)
-    key = truth_index[both] * width + predicted_index[both]
-    cells, shared = _summed(key, lengths[both], len(truth_areas) * width)
-    return Overlap(truth_areas, predicted_areas, cells // width, cells % width, shared, truth.size)
+    true, mine, counts = _table(runs(truth, predicted))
+    truth_index, truth_areas = _numbered(true, counts)
+    predicted_index, predicted_areas = _numbered(mine, counts)
+    both = np.flatnonzero((true != 0) & (mine != 0))
+    return Overlap(truth_areas, predicted_areas, truth_index[both], predicted_index[both], counts[both], truth.size)
 
 
 def confusion(truth: NDArray[Any], predicted: NDArray[Any], n_classes: int) -> Ints:
     """(C, C) pixels by true and predicted class of two class maps of one shape."""
-    counts = np.zeros(n_classes * n_classes)
-    for true, mine, lengths in runs(truth, predicted):
-        counts += np.bincount(true.astype(np.intp) * n_classes + mine, weights=lengths, minlength=len(counts))
-    return counts.astype(np.int64).reshape(n_classes, n_classes)
+    true, mine, counts = _table(runs(truth, predicted))
+    pixels = np.zeros((n_classes, n_classes), np.int64)
+    pixels[true.astype(np.intp), mine.astype(np.intp)] = counts
+    return pixels
 
 
 def number_objects(labels: NDArray[Any]) -> NDArray[np.intp]:
     """The label map with its objects numbered 1, 2, … by ascending id, as `Overlap` counts them."""
-    found = []
-    for values, _, lengths in runs(labels, labels):
-        found.append((values, lengths))
-    values, lengths = (np.concatenate(column) for column in zip(*found, strict=True))
+    values, _, lengths = (np.concatenate(column) for column in zip(*runs(labels, labels), strict=True))
     return np.repeat(_numbered(values, lengths)[0] + 1, lengths).reshape(labels.shape)
 
 
-def _numbered(values: NDArray[Any], lengths: Ints) -> tuple[NDArray[np.intp], Ints]:
-    """(each run's object as a number from 0 on, -1 for background; the objects' areas)."""
-    values = values.astype(np.intp)
-    ids, areas = _summed(values, lengths, int(values.max(initial=0)) + 1)
-    background = int(len(ids) > 0 and ids[0] == 0)
-    number: NDArray[np.intp]
-    if len(ids) and ids[-1] < max(FEW, 4 * len(values)):
-        places = np.empty(int(ids[-1]) + 1, np.intp)
-        places[ids] = np.arange(len(ids))
-        number = places[values]
-    else:
-        number = np.searchsorted(ids, values)
-    return number - background, areas[background:]
+def _where(changes: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Where it is True: words of eight first, for in few of them anything is."""
+    words = changes.view(np.uint64)
+    some = np.flatnonzero(words != 0)
+    bit = np.flatnonzero(words[some].view(np.bool_))
+    places: NDArray[np.intp] = some[bit >> 3] * 8 + (bit & 7)
+    return places
 
 
-def _summed(keys: NDArray[np.intp], weights: Ints, limit: int) -> tuple[NDArray[np.intp], Ints]:
-    """(the keys that occur, ascending; the sum of the weights of each); all keys lie below `limit`.
+def _table(blocks: Iterator[Cells]) -> Cells:
+    """(value of the first map, of the second, pixels) of every pair of values that occurs, ascending.
 
-    The sums are of pixels: floats hold them exactly.
+    What is held is summed whenever it has doubled: memory goes with the pairs, not with the runs.
     """
-    if limit <= max(FEW, 4 * len(keys)):
-        counts = np.bincount(keys, weights=weights)
-        present = np.flatnonzero(counts)
-        return present, counts[present].astype(np.int64)
-    present, index = np.unique(keys, return_inverse=True)
-    return present, np.bincount(index, weights=weights, minlength=len(present)).astype(np.int64)
+    held: list[Cells] = []
+    number, most = 0, MANY
+    for block in blocks:
+        held.append(block)
+        number += len(block[2])
+        if number > most:
+            held = [_summed(held)]
+            number = len(held[0][2])
+            most = max(MANY, 2 * number)
+    return _summed(held)
+
+
+def _summed(held: list[Cells]) -> Cells:
+    first, second, counts = (np.concatenate(column) for column in zip(*held, strict=True))
+    width = int(second.max()) + 1
+    if (int(first.max()) + 1) * width <= max(FEW, 4 * len(counts)):
+        sums = np.bincount(
+            first.astype(np.intp) * width + second.astype(np.intp), weights=counts
+        )  # of pixels: floats hold them exactly
+        keys = np.flatnonzero(sums)
+        return keys // width, keys % width, sums[keys].astype(np.int64)
+    wide = first.astype(np.uint64) << np.uint64(32) | second.astype(np.uint64)
+    pairs, index = np.unique(wide, return_inverse=True)
+    sums = np.bincount(index, weights=counts)
+    return pairs >> np.uint64(32), pairs & np.uint64(0xFFFF_FFFF), sums.astype(np.int64)
+
+
+def _numbered(values: NDArray[Any], counts: Ints) -> tuple[NDArray[np.intp], Ints]:
+    """(the number of each value's object from 0 on, -1 for background; the objects' areas)."""
+    ids, index = np.unique(values, return_inverse=True)
+    areas = np.bincount(index, weights=counts).astype(np.int64)
+    background = int(ids[0] == 0)
+    return index - background, areas[background:]
 
 
 def _first(objects: NDArray[np.intp], number: int) -> NDArray[np.bool_]:

@@ -99,15 +99,13 @@ def read_function(model: str) -> Function:
     """
     module_name, _, name = model.partition(":")
     here = str(Path.cwd())
-    sys.path.insert(0, here)
+    if here not in sys.path:
+        sys.path.insert(0, here)  # and it stays: the function may import when it is called
     try:
         module = importlib.import_module(module_name)
     except Exception as error:
-        raise ModelError(
-            f"{model}: the module cannot be imported: {type(error).__name__}: {_one_line(error)}"
-        ) from error
-    finally:
-        sys.path.remove(here)
+        reason = f"{type(error).__name__}: {_one_line(error)}"
+        raise ModelError(f"{model}: the module cannot be imported: {reason}") from error
     found, file = getattr(module, name, None), getattr(module, "__file__", None)
     if not callable(found):
         raise ModelError(f"{model}: {module_name} has no function {name!r}")
