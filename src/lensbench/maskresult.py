@@ -11,10 +11,9 @@ import numpy as np
 
 from lensbench.benchmark import Benchmark
 from lensbench.masks.stored import masks_digest
-from lensbench.masks.values import Masks
 from lensbench.masktruth import Stored, TrueMaps
 from lensbench.metrics import MaskPrediction, MaskTruth, curve, mask_rows, per_image, rows_of, score
-from lensbench.metrics.coco import MOST
+from lensbench.metrics.coco import most_detections
 from lensbench.result import About, Origin, clusters, head, metric_json, rounded
 from lensbench.splits import Manifest
 
@@ -65,4 +64,4 @@ def _uncut(given: MaskPrediction) -> dict[str, int]:
     """COCO's maxDets for scored masks: as many as an image has, so that none is cut."""
     if not given.scored:
         return {}
-    return {"max_detections": max(MOST, *(len(value.rle) for value in given.values if isinstance(value, Masks)))}
+    return {"max_detections": most_detections(given)}

@@ -190,9 +190,8 @@ def class_info(benchmark: Benchmark) -> ClassInfo:
 def metric_json(value: Any) -> dict[str, Any]:
     """One metric's value with its interval, as it is recorded."""
     entry = asdict(value)
-    for word in ("reason", "note"):
-        if entry[word] is None:
-            del entry[word]
+    if entry["reason"] is None:
+        del entry["reason"]
     return entry
 
 

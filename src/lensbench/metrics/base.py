@@ -228,7 +228,6 @@ class Metric:
             already hold to it. Groups without such a sample are not counted in its interval.
         lacks: (truth, prediction) -> why it cannot be computed from these, or None.
         ready: raises BenchmarkError where this machine lacks what it takes to compute it.
-        note: rows -> what a reader has to know beside the value.
         tasks: of which benchmarks' truth and predictions it is.
     """
 
@@ -246,7 +245,6 @@ class Metric:
     keep: Callable[[Rows], NDArray[np.bool_]] | None = None
     lacks: Callable[[Any, Any], str | None] = _never
     ready: Callable[[], object] = _nothing
-    note: Callable[[Rows], str] | None = None
     tasks: tuple[Task, ...] = ("classification",)
 
 

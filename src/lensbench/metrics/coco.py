@@ -56,9 +56,9 @@ def coco_rows(truth: MaskTruth, prediction: MaskPrediction) -> Rows:
     return {"detections": detections, "n_truth": n_truth, "position": truth.position}
 
 
-def most_detections(rows: Rows) -> int:
+def most_detections(prediction: MaskPrediction) -> int:
     """maxDets: the largest number of predictions of an image, at least 100."""
-    return max([MOST, *map(len, rows["detections"])])
+    return max([MOST, *(len(value.rle) for value in prediction.values if isinstance(value, Masks))])
 
 
 def _detections(true: NDArray[Any], masks: Masks, where: str) -> tuple[NDArray[Any], int]:
@@ -186,7 +186,6 @@ def _metric(metric_id: str, value: Curve, title: str, formula: str) -> Metric:
         reduce=partial(_reduce, value=value),
         without=partial(_without, value=value),
         lacks=_no_scores,
-        note=lambda rows: f"maxDets {most_detections(rows)}",
         tasks=("segmentation",),
     )
 

@@ -43,7 +43,7 @@ METRICS: dict[str, Metric] = {
 @dataclass(frozen=True)
 class MetricValue:
     """A value and its 95 % interval. What could not be computed is None, and ``reason`` says why; it is never
-    0. ``note`` is what a reader has to know beside the value."""
+    0."""
 
     value: float | None
     low: float | None
@@ -51,7 +51,6 @@ class MetricValue:
     method: str
     groups: int
     reason: str | None = None
-    note: str | None = None
 
 
 def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
@@ -153,5 +152,4 @@ def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]
     if value is None:
         return MetricValue(None, None, None, "none", 0, "no evaluated sample that it is over")
     interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
-    note = metric.note(rows) if metric.note else None
-    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason, note)
+    return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason)
