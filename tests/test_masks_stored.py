@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -300,3 +301,18 @@ def test_the_real_test_annotations_are_small_and_exact(realdata: Path, tmp_path:
     print("\n" + "  ".join(f"{name} {size:,}" for name, size in sizes.items()))
     assert sizes["rle"] < 30_000 and sizes["labelmap"] < 48_000 and sizes["coco"] < 110_000
     assert sizes["labelmap"] < sizes["png8"] < sizes["png16"]
+
+
+def test_maps_are_packed_one_by_one_whatever_their_number(tmp_path: Path) -> None:
+    def rows(count: int) -> Iterator[Row]:
+        for number in range(1, count + 1):
+            yield Row(f"{number:02}", "original", LabelMap(np.full((512, 512), number, np.uint32)))
+
+    write_masks(tmp_path / "warm.parquet", rows(1), "labelmap", {})  # what is imported is not counted
+    tracemalloc.start()
+    try:
+        write_masks(tmp_path / "p.parquet", rows(60), "labelmap", {})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 20 << 20, "60 maps of a MiB each"

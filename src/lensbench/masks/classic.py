@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +25,8 @@ def otsu_watershed(image: NDArray[Any], *, min_distance: int = 10, min_size: int
     (rounded × 255). Foreground is what lies above the threshold of Otsu (1979), 10.1109/TSMC.1979.4310076.
     Raises ModelError for anything else.
     """
+    import cv2
+
     grey = _grey(image)
     _, mask = cv2.threshold(grey, 0, 1, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
     return drop_small(watershed(mask != 0, min_distance), min_size)
@@ -33,6 +34,8 @@ def otsu_watershed(image: NDArray[Any], *, min_distance: int = 10, min_size: int
 
 def components(mask: Mask, connectivity: int = 4) -> Labels:
     """The connected components of a mask: bool H×W → label map."""
+    import cv2
+
     return renumber(cv2.connectedComponents(_bytes(mask), connectivity=connectivity, ltype=cv2.CV_32S)[1])
 
 
@@ -51,6 +54,8 @@ def watershed(mask: Mask, min_distance: int, connectivity: int = 4) -> Labels:
 
     `min_distance` is at least 1. No component is lost, none is joined to another.
     """
+    import cv2
+
     count, parts, stats, _ = cv2.connectedComponentsWithStats(_bytes(mask), connectivity=connectivity, ltype=cv2.CV_32S)
     squared = squared_distance(mask)
     boxes = stats[:, [cv2.CC_STAT_LEFT, cv2.CC_STAT_TOP, cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]]
@@ -74,6 +79,8 @@ def squared_distance(mask: Mask) -> NDArray[np.int32]:
     OpenCV's distances are within 2e-4 of the true ones, whose squares are integers: rounding makes them exact for
     distances below 1,000 pixels; farther ones are cut to 1,000.
     """
+    import cv2
+
     if mask.all():
         return np.ones(mask.shape, np.int32)
     distance = cv2.distanceTransform(_bytes(mask), cv2.DIST_L2, cv2.DIST_MASK_PRECISE).astype(np.float64)
@@ -107,6 +114,8 @@ def dilate(labels: NDArray[Any], side: int) -> Labels:
     Of several objects that reach a pixel, its own one among them, the one that appears last in raster order takes
     it: the grey dilation of the map numbered in that order, whatever its ids were. Raises ValueError for an even side.
     """
+    import cv2
+
     if side < 1 or side % 2 == 0:
         raise ValueError(f"the side of a dilation is odd and at least 1, not {side}")
     numbered = renumber(labels).astype(np.float64)  # exact, and a type that OpenCV dilates
@@ -130,6 +139,8 @@ def _grey(image: NDArray[Any]) -> NDArray[Any]:
 
 def _markers(part: Mask, squared: NDArray[np.int32], reach: int) -> Labels:
     """The markers of one component within its box, numbered from 1."""
+    import cv2
+
     height = np.where(part, squared, 0).astype(np.float32)  # exact: at most 1,000²
     peaks = part & (height == cv2.dilate(height, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)))
     # Squares of side `reach` touch, corners counted, exactly if their centres are not more than `reach` apart.

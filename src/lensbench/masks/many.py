@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,8 @@ def from_texts(texts: Sequence[bytes], pixels: int, where: str) -> tuple[Cuts, S
 
 def paint_apart(cuts: Cuts, spans: Spans, shape: tuple[int, int]) -> NDArray[np.uint32] | None:
     """The label map H×W of the masks, numbered 1, 2, …; None where two of them share a pixel."""
+    import cv2
+
     height, width = shape
     order = np.argsort(spans[:, 0], kind="stable")
     spans = spans[order]

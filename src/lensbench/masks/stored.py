@@ -87,17 +87,23 @@ def write_masks(path: Path, rows: Iterable[Row], kind: Kind, stated: Mapping[str
     bytes. Raises ValueError for a row of another kind or a key that comes twice, ModelError where the disk is full.
     """
     schema = _schema(kind, stated)
-    left, seen = iter(rows), set[tuple[str, str]]()
+    left = _once(rows, path)
     try:
         with atomic(path) as part, _writer(part, schema) as writer:
-            while group := list(islice(left, GROUP)):
-                keys = [(row.id, row.view) for row in group]
-                if len(seen | {*keys}) < len(seen) + len(keys):
-                    raise ValueError(f"{path}: an id × view comes twice")
-                seen.update(keys)
-                writer.write_table(_table(group, kind, schema))
+            while (group := _table(islice(left, GROUP), kind, schema)).num_rows:  # packed one by one: 64 maps are 5 GB
+                writer.write_table(group)
     except OSError as error:
         raise ModelError(f"{path}: cannot be written ({error.strerror}); free some space, then run again") from error
+
+
+def _once(rows: Iterable[Row], path: Path) -> Iterator[Row]:
+    """`rows` as they come; raises ValueError at a key that was there before."""
+    seen = set[tuple[str, str]]()
+    for row in rows:
+        if (row.id, row.view) in seen:
+            raise ValueError(f"{path}: an id × view comes twice")
+        seen.add((row.id, row.view))
+        yield row
 
 
 def merge_masks(parts: Sequence[Path], path: Path) -> None:
@@ -172,7 +178,7 @@ def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_statistics=False)
 
 
-def _table(rows: Sequence[Row], kind: Kind, schema: pa.Schema) -> pa.Table:
+def _table(rows: Iterable[Row], kind: Kind, schema: pa.Schema) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     for row in rows:
         value = row.value

@@ -9,7 +9,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +56,8 @@ def band(labels: NDArray[Any]) -> NDArray[np.float32]:
 
     Within: in the square of side 2 · `WIDTH` + 1. Objects are numbered 1, 2, … by ascending id.
     """
+    import cv2
+
     numbers = number_objects(labels).astype(np.float32)  # exact to 16,777,216 objects
     square = np.ones((2 * WIDTH + 1, 2 * WIDTH + 1), np.uint8)
     least = cv2.erode(numbers, square, borderType=cv2.BORDER_CONSTANT, borderValue=0)
