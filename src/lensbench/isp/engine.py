@@ -1,0 +1,80 @@
+"""The parts of the pipeline that exist twice: in numpy, and compiled by numba where that is installed.
+
+Both give the same bits: whole numbers first, then float32 sums in one order without fused multiply-add.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.errors import LensbenchError
+from lensbench.isp import luma
+from lensbench.isp.colour import Affine, luma_chroma
+from lensbench.isp.demosaic import demosaic
+from lensbench.isp.levels import Levels
+from lensbench.isp.tone import developed
+from lensbench.isp.view import View
+
+Image = NDArray[np.float32]
+Box = tuple[slice, slice]
+ENGINES = ("numba", "numpy")
+
+
+class Engine(Protocol):
+    """How the three parts are called."""
+
+    def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
+        """3×H×W: Y, B − Y and R − Y of a mosaic."""
+
+    def sharpened(self, y: Image, view: View) -> Image:
+        """The luma after sharpening."""
+
+    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+        """Denoise, and write the image of the rows and columns in `box` into `out`."""
+
+
+class Numpy:
+    """The parts in numpy and OpenCV."""
+
+    def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
+        """See `Engine`."""
+        return luma_chroma(demosaic(levels, view.demosaic, red, view.edges), matrix)
+
+    def sharpened(self, y: Image, view: View) -> Image:
+        """See `Engine`."""
+        return luma.sharpened(y, view)
+
+    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+        """See `Engine`."""
+        rows, columns = box
+        developed(luma.denoised(y, view)[box], chroma[:, rows, columns], view.gamma, view.contrast, out)
+
+
+@lru_cache(maxsize=1)
+def has_numba() -> bool:
+    """Whether the extra ``[fast]`` is installed."""
+    return find_spec("numba") is not None
+
+
+def get_engine(name: str | None = None) -> Engine:
+    """The engine `name` (``numba`` or ``numpy``); without a name the compiled one where it can be had.
+
+    Raises LensbenchError for a name that is unknown or not installed.
+    """
+    chosen = name or ("numba" if has_numba() else "numpy")
+    if chosen == "numpy":
+        return Numpy()
+    if chosen != "numba":
+        raise LensbenchError(f"no engine {chosen!r}: engines are {', '.join(ENGINES)}")
+    if not has_numba():
+        raise LensbenchError('the engine numba needs numba: pip install "lensbench[fast]"')
+    from lensbench.isp.compiled import Numba
+
+    found: Any = Numba()
+    engine: Engine = found
+    return engine
