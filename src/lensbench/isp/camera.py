@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,12 @@ class Camera:
     def red(self) -> tuple[int, int]:
         """Row and column of the red site in the cell; blue lies across."""
         return divmod(self.cfa.index("R"), 2)
+
+    def rescaled(self, white: float) -> Camera:
+        """The same camera for frames that saturate at `white`."""
+        factor = white / self.white
+        one, two, three, four = (level * factor for level in self.black)
+        return replace(self, black=(one, two, three, four), white=white, span=self.span * factor)
 
 
 def camera_of(columns: Mapping[str, Any]) -> Camera:

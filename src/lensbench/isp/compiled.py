@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lensbench.isp import luma
 from lensbench.isp.colour import Affine
 from lensbench.isp.demosaic import PAD, THIRD, edge_lines, extended, mirrored
-from lensbench.isp.engine import Box, Image
+from lensbench.isp.engine import Box, Image, Raw
 from lensbench.isp.levels import Levels
 from lensbench.isp.tone import GREEN, coefficients
 from lensbench.isp.view import View
@@ -38,6 +38,19 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     except RuntimeError:  # numba found no folder for its cache
         done = numba.njit(nogil=True)(function)
     return done
+
+
+@compiled
+def looked_up(raw: Array, table: Array) -> Array:
+    """The entry of each pixel in the table of its site."""
+    height, width = raw.shape
+    out = np.empty((height, width), np.int32)
+    for i in range(height):
+        even, odd = table[2 * (i % 2)], table[2 * (i % 2) + 1]
+        here, to = raw[i], out[i]
+        for k in range(width // 2):
+            to[2 * k], to[2 * k + 1] = even[here[2 * k]], odd[here[2 * k + 1]]
+    return out
 
 
 @compiled
@@ -378,16 +391,21 @@ def curve(x: Array, c: Array, contrast: Any) -> None:
     """Clip and bend a line in place."""
     c1, c2, c3, c4, c5, c6, c7, c8 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
     for k in range(len(x)):
-        t = x[k] if x[k] > ZERO else ZERO
+        t = x[k]
+        t = t if t > ZERO else ZERO
         t = t if t < ONE else ONE
         t = math.sqrt(math.sqrt(math.sqrt(t)))
-        v = (((((((t * c8 + c7) * t + c6) * t + c5) * t + c4) * t + c3) * t + c2) * t + c1) * t
-        v = v if v > ZERO else ZERO
-        x[k] = v if v < ONE else ONE
+        x[k] = (((((((t * c8 + c7) * t + c6) * t + c5) * t + c4) * t + c3) * t + c2) * t + c1) * t
     if contrast != ZERO:
         for k in range(len(x)):
             v = x[k]
+            v = v if v > ZERO else ZERO
+            v = v if v < ONE else ONE
             x[k] = ((THREE - v - v) * v * v - v) * contrast + v
+    for k in range(len(x)):
+        v = x[k]
+        v = v if v > ZERO else ZERO
+        x[k] = v if v < ONE else ONE
 
 
 @compiled
@@ -400,28 +418,37 @@ def finish(
     """
     width, (height, _, columns) = y.shape[1], out.shape
     reach = max(len(smooth) - 1, 0)
-    line, luma_line = np.empty(width + 2 * reach, y.dtype), np.empty(width, y.dtype)
-    rgb = np.empty((3, columns), y.dtype)
+    line, smoothed = np.empty(width + 2 * reach, y.dtype), np.empty(width, y.dtype)
+    r, g, b = np.empty(columns, y.dtype), np.empty(columns, y.dtype), np.empty(columns, y.dtype)
     for i in range(height):
+        light = y[i + top]
         if len(smooth) > 0:
             column_sum(y, i + top, smooth, line[reach : reach + width])
-            row_sum(line, smooth, luma_line)
-        else:
-            luma_line[:] = y[i + top]
-        light = luma_line[left : left + columns]
-        blue, red = chroma[0, i + top, left : left + columns], chroma[1, i + top, left : left + columns]
-        r, g, b = rgb[0], rgb[1], rgb[2]
+            row_sum(line, smooth, smoothed)
+            light = smoothed
+        light, blue, red = light[left:], chroma[0, i + top, left:], chroma[1, i + top, left:]
         for k in range(columns):
             r[k] = light[k] + red[k]
             g[k] = blue[k] * GREEN_BLUE + red[k] * GREEN_RED + light[k]
             b[k] = light[k] + blue[k]
-        for channel in range(3):
-            curve(rgb[channel], curve_of, contrast)
-            out[i, channel] = rgb[channel]
+        curve(r, curve_of, contrast)
+        curve(g, curve_of, contrast)
+        curve(b, curve_of, contrast)
+        to_r, to_g, to_b = out[i, 0], out[i, 1], out[i, 2]
+        for k in range(columns):
+            to_r[k] = r[k]
+        for k in range(columns):
+            to_g[k] = g[k]
+        for k in range(columns):
+            to_b[k] = b[k]
 
 
 class Numba:
     """The parts, compiled."""
+
+    def levels(self, raw: Raw, table: NDArray[np.int32]) -> Levels:
+        """See `Engine`."""
+        return looked_up(np.ascontiguousarray(raw), table)  # type: ignore[no-any-return]
 
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """See `Engine`."""

@@ -94,29 +94,33 @@ def edge_lines(levels: Levels, red: tuple[int, int]) -> Iterator[tuple[tuple[Any
     repeating its edge: a pixel then counts twice, or its neighbour is missing.
     """
     every = slice(None)
-    for axis, length in enumerate(levels.shape):
-        for edge in (0, length - 1):
-            begin = min(max(edge - 2, 0), length - min(4, length)) & ~1
-            around = slice(begin, begin + 4)
-            strip = _masked(levels[around] if axis == 0 else levels[:, around], red)
-            yield ((edge, every) if axis == 0 else (every, edge)), strip.take(edge - begin, axis=1 + axis)
+    for axis, lines in enumerate((levels, levels.T)):
+        last = len(lines) - 1
+        for edge, beside in ((0, 1), (last, last - 1)):
+            with_red = edge % 2 == red[axis]
+            line = _edge(lines[edge], lines[beside], 0 if with_red else 2, red[1 - axis] ^ (not with_red))
+            yield ((edge, every) if axis == 0 else (every, edge)), line
 
 
-def _masked(levels: Levels, red: tuple[int, int]) -> RGB:
-    """Bilinear interpolation of zero-filled planes whose edge pixels are repeated."""
-    row, column = red
-    out = np.empty((3, *levels.shape), np.float32)
-    masks = [np.zeros(levels.shape, np.int32) for _ in range(3)]
-    masks[0][row::2, column::2] = 1
-    masks[2][1 - row :: 2, 1 - column :: 2] = 1
-    masks[1] = 1 - masks[0] - masks[2]
-    for channel, mask in enumerate(masks):
-        plane = np.pad(levels * mask, 1, mode="symmetric")
-        cross = near(plane, -1, 0) + near(plane, 1, 0) + near(plane, 0, -1) + near(plane, 0, 1)
-        corners = near(plane, -1, -1) + near(plane, -1, 1) + near(plane, 1, -1) + near(plane, 1, 1)
-        total = 4 * near(plane, 0, 0) + (cross if channel == 1 else 2 * cross + corners)
-        out[channel] = total * np.float32(0.25)
-    return out
+def _edge(here: Plane, beside: Plane, channel: int, at: int) -> RGB:
+    """Red, green and blue of an outermost line that has `channel` (0 or 2) at every other pixel from `at` on."""
+    own, other = np.zeros_like(here), np.zeros_like(here)
+    own[at::2], other[1 - at :: 2] = here[at::2], beside[1 - at :: 2]
+    green, under = here - own, beside - other
+    out = np.empty((3, len(here)), np.float32)
+    out[channel] = 3 * _spread(own, 2)
+    out[2 - channel] = _spread(other, 2)
+    out[1] = _spread(green, 5) + under
+    return out * np.float32(0.25)
+
+
+def _spread(line: Plane, middle: int) -> Plane:
+    total: Plane = middle * line
+    total[1:] += line[:-1]
+    total[:-1] += line[1:]
+    total[0] += line[0]
+    total[-1] += line[-1]
+    return total
 
 
 # -- Malvar --------------------------------------------------------------------------------------------------

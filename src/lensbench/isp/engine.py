@@ -16,17 +16,21 @@ from lensbench.errors import LensbenchError
 from lensbench.isp import luma
 from lensbench.isp.colour import Affine, luma_chroma
 from lensbench.isp.demosaic import demosaic
-from lensbench.isp.levels import Levels
+from lensbench.isp.levels import Levels, levels_of
 from lensbench.isp.tone import developed
 from lensbench.isp.view import View
 
 Image = NDArray[np.float32]
+Raw = NDArray[np.uint16]
 Box = tuple[slice, slice]
 ENGINES = ("numba", "numpy")
 
 
 class Engine(Protocol):
-    """How the three parts are called."""
+    """How the parts are called."""
+
+    def levels(self, raw: Raw, table: NDArray[np.int32]) -> Levels:
+        """The levels of a mosaic, by the table of each site of its cell."""
 
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """3×H×W: Y, B − Y and R − Y of a mosaic."""
@@ -40,6 +44,10 @@ class Engine(Protocol):
 
 class Numpy:
     """The parts in numpy and OpenCV."""
+
+    def levels(self, raw: Raw, table: NDArray[np.int32]) -> Levels:
+        """See `Engine`."""
+        return levels_of(raw, table)
 
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """See `Engine`."""

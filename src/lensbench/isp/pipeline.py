@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 
 from lensbench.errors import ViewError
 from lensbench.isp import luma
+from lensbench.isp.after import as_a_whole, finish_whole
 from lensbench.isp.camera import Camera
 from lensbench.isp.colour import Affine, affine
 from lensbench.isp.demosaic import HALO
 from lensbench.isp.engine import get_engine
 from lensbench.isp.frame import as_mosaic
-from lensbench.isp.levels import levels_of, stage, tables
+from lensbench.isp.levels import stage, tables
 from lensbench.isp.view import View
 
 Image = NDArray[np.float32]
@@ -79,8 +80,11 @@ class Developer:
         self._steps = [_step(camera, view) for view in views]
         self._halo = max(map(halo, views), default=0)
 
-    def __call__(self, raw: NDArray[Any], out: Image | None = None) -> Image:
-        """views×3×H×W in [0, 1], float32; into `out` where that is given. Raises FrameError for an unfit frame."""
+    def __call__(self, raw: NDArray[Any], out: Image | None = None, sample: str = "") -> Image:
+        """views×3×H×W in [0, 1], float32; into `out` where that is given. Raises FrameError for an unfit frame.
+
+        `sample` (its id) keys the random numbers of views that have any.
+        """
         mosaic = as_mosaic(raw)
         shape = (len(self.views), 3, *mosaic.shape)
         image = np.empty(shape, np.float32) if out is None else out
@@ -89,13 +93,19 @@ class Developer:
         for top, left in _corners(mosaic.shape, self._tile):
             box = slice(top, top + self._tile), slice(left, left + self._tile)
             self._develop(mosaic, box, [view[:, box[0], box[1]] for view in image])
+        for view, whole in zip(self.views, image, strict=True):
+            finish_whole(whole, view, sample)
         return image
 
     def tiles(self, raw: NDArray[Any]) -> Iterator[Tile]:
         """The same, tile by tile and in a tile view by view: for frames whose views do not fit the memory.
 
-        A tile's image is overwritten when the next tile begins.
+        A tile's image is overwritten when the next tile begins. Raises ViewError where a view has a stage that
+        needs the whole image (JPEG, corruptions).
         """
+        for view in self.views:
+            if as_a_whole(view):
+                raise ViewError(f"view {view.name or view.digest[:8]} needs the whole image: it has no tiles")
         mosaic = as_mosaic(raw)
         side = self._tile
         buffer = np.empty((len(self.views), 3, side, side), np.float32)
@@ -116,7 +126,7 @@ class Developer:
             if step.sharpened not in done:
                 if step.colours not in done:
                     if step.levels not in done:
-                        done[step.levels] = levels_of(part, step.table)
+                        done[step.levels] = self._engine.levels(part, step.table)
                     levels = done[step.levels]
                     done[step.colours] = self._engine.colours(levels, self.camera.red, step.view, step.matrix)
                 done[step.sharpened] = self._engine.sharpened(done[step.colours][0], step.view)
@@ -130,7 +140,7 @@ def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
             yield top, left
 
 
-def develop(raw: NDArray[Any], camera: Camera, view: View, engine: str | None = None) -> Image:
-    """3×H×W in [0, 1], float32: the frame in one view."""
-    image: Image = Developer(camera, [view], engine)(raw)[0]
+def develop(raw: NDArray[Any], camera: Camera, view: View, engine: str | None = None, sample: str = "") -> Image:
+    """3×H×W in [0, 1], float32: the frame in one view; `sample` (its id) keys the random numbers of a corruption."""
+    image: Image = Developer(camera, [view], engine)(raw, sample=sample)[0]
     return image

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lensbench.isp.colour import LUMA
 
 DEGREE = 8
-CHUNK = 16
+CHUNK = 32
 """Rows worked on at a time: what they need stays in the cache."""
 
 Image = NDArray[np.float32]
@@ -73,5 +73,7 @@ def _curve(x: Image, weights: NDArray[np.float32], contrast: np.float32) -> Imag
         bent -= total
         bent *= contrast
         total += bent
+        np.clip(total, 0, 1, out=total)
+        total += 0
     done: Image = total
     return done

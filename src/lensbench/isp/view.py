@@ -6,10 +6,12 @@ white balance before a bilinear demosaic, 3×3 sharpening, Gaussian denoising, g
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lensbench.digest import sha256_of
@@ -163,3 +165,15 @@ def _checked(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 def _is_gain(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST_GAIN
+
+
+def read_view(path: Path) -> View:
+    """The view in a JSON file: a `spec`, or an object with one under ``view``; raises ViewError."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ViewError(f"{path}: cannot be read as JSON ({error})") from error
+    entries = data.get("view", data) if isinstance(data, dict) else data
+    if not isinstance(entries, dict):
+        raise ViewError(f"{path}: holds no view")
+    return view_of(entries, path.stem)
