@@ -12,7 +12,7 @@ from typing import Any
 
 from lensbench.digest import sha256_of
 from lensbench.errors import ViewError, nearest
-from lensbench.isp.view import View, view_of
+from lensbench.isp.view import RANGES, WHOLE, View, view_of
 
 FOLDER = Path(__file__).with_name("grids")
 HEADLINE, REFERENCE = "corrected-12", "bi-s-ga"
@@ -94,8 +94,12 @@ def _tier(name: str, data: Mapping[str, Any]) -> Tier:
 
 
 def _interval(key: str, value: Any) -> tuple[float, float]:
+    """Least and greatest; a name that ends in ``_log2`` is of powers of two, and gains have a name each."""
+    known = [*(name for name in RANGES if name not in WHOLE), "red_gain", "blue_gain"]
+    if key.removesuffix("_log2") not in known:
+        raise ViewError(f"box: no parameter {key!r}{nearest(key, known)}")
     low, high = map(float, value)
-    if not low < high:
+    if not -1e3 < low < high < 1e3:
         raise ValueError(f"box: {key} goes from {low} to {high}")
     return low, high
 
