@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,10 @@ from numpy.typing import NDArray
 from lensbench.errors import FrameError, LensbenchError, ViewError
 from lensbench.images.decode import decode, dng
 from lensbench.isp import Camera, Corruption, Developer, View, camera_of, develop, get_camera, view_of
+from lensbench.isp import engine as engine_module
 from lensbench.isp.camera import CAMERAS, CFAS
 from lensbench.isp.demosaic import demosaic
+from lensbench.isp.engine import get_engine
 from lensbench.isp.levels import LARGEST, joined, tables
 from lensbench.isp.pipeline import halo
 from lensbench.isp.tone import coefficients, developed
@@ -38,7 +39,7 @@ PAPER = [
     )
     for name in VIEWS
 ]
-ENGINES = ["numpy", *(["numba"] if importlib.util.find_spec("numba") else [])]
+ENGINES = ["numpy", "numba"]
 MICROSCOPE, DRONE = get_camera("raw_microscopy"), get_camera("raw_drone")
 
 
@@ -306,6 +307,14 @@ def test_cameras_are_the_registrys() -> None:
     with pytest.raises(FrameError, match="KeyError"):
         camera_of({"cfa": "RGGB"})
     assert CAMERAS.is_relative_to(ROOT)
+
+
+def test_without_numba_it_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert type(get_engine()).__name__ == "Numba"
+    monkeypatch.setattr(engine_module, "has_numba", lambda: False)
+    assert type(get_engine()).__name__ == "Numpy"
+    with pytest.raises(LensbenchError, match=r'numba: pip install "lensbench\[fast\]"'):
+        get_engine("numba")
 
 
 def test_engines_are_named() -> None:

@@ -13,6 +13,7 @@ from lensbench.isp import View
 from lensbench.isp.camera import CAMERAS
 from lensbench.isp.tiers import ENTRIES, get_tier, tier_names
 from lensbench.isp.view import CHOICES, CORRUPTIONS
+from scripts.calibrate_stages import STEP
 from tests.test_docs import code, table, text
 
 PAGE = "isp.md"
@@ -32,10 +33,10 @@ def test_every_entry_of_a_view_is_documented_and_no_other() -> None:
 
 def test_every_tier_is_documented_with_its_views() -> None:
     rows = table(section("Tiers"), "letter")
-    assert {code(row[1]) for row in rows} == set(tier_names())
-    for letter, name, views, _ in rows:
-        tier = get_tier(code(name))
-        assert letter == tier.letter and views.split()[0] == str(len(tier.views))
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[1])} == set(tier_names())
+    for letter, names, views, _ in rows:
+        for tier in map(get_tier, re.findall(r"`([\w-]+)`", names)):
+            assert letter == tier.letter and views.split()[0] == str(len(tier.views))
     entries = " ".join(row[0] for row in table(section("Tiers"), "entry of a tier"))
     assert set(re.findall(r"\w+", entries)) - {"NAME"} == set(ENTRIES)
 
@@ -43,6 +44,13 @@ def test_every_tier_is_documented_with_its_views() -> None:
 def test_every_entry_of_a_camera_is_documented() -> None:
     documented = {code(row[0]) for row in table(section("Cameras"), "entry")}
     assert documented == set(re.findall(r"^(\w+) =", CAMERAS.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_the_box_and_the_step_are_documented() -> None:
+    box = " ".join(row[0] for row in table(section("Worst case"), "parameter of the box"))
+    assert re.findall(r"`(\w+)`", box) == sorted(get_tier("worst").box, key=box.index)
+    targets = get_tier("stages-raw_drone").calibration["targets"]
+    assert f"k × {STEP}" in section("Calibrated severities") and targets == [round(STEP * k, 4) for k in range(1, 6)]
 
 
 def published(title: str) -> tuple[list[str], NDArray[np.float64]]:

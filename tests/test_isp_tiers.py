@@ -14,6 +14,7 @@ from lensbench.isp import Camera, Corruption, Developer, View, develop, get_came
 from lensbench.isp.corruptions import KINDS, corrupted, random_of
 from lensbench.isp.tiers import HEADLINE, get_tier, reference, tier_names
 from lensbench.isp.view import CORRUPTIONS
+from scripts.calibrate_stages import CONFIGS, STAGES, specimen_frames
 from tests.test_isp import PAPER, frame
 
 PLAIN: dict[str, Any] = {"sharpen": "none", "denoise": "none"}
@@ -122,6 +123,23 @@ def test_jpeg_of_the_best_quality_is_near_and_of_the_worst_is_far() -> None:
     assert 0 < far[0] < far[1] < far[2]
     with pytest.raises(ViewError, match="needs the whole image"):
         next(Developer(camera, [View(jpeg=90)]).tiles(raw))
+
+
+# -- severities ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dataset", ["raw_microscopy", "raw_drone"])
+def test_severities_are_where_their_table_says(dataset: str, workspace: Path) -> None:
+    tier = get_tier(f"stages-{dataset}")
+    known = tier.calibration
+    assert known["synthetic"] and known["dataset"] == dataset and known["config"] == CONFIGS[dataset]
+    distances = specimen_frames(dataset).distances(tier.views)
+    stated = [distance for name in (stage.name for stage in STAGES) for distance in known["found"][name]]
+    np.testing.assert_allclose(distances, stated, rtol=0.02)
+    np.testing.assert_allclose(stated, known["targets"] * len(STAGES), rtol=0.12)
+    assert len({view.digest for view in tier.views}) == len(tier.views) == 5 * len(STAGES)
+    (changed,) = {key for key, value in tier.view("warm-3").spec.items() if value != reference().spec[key]}
+    assert changed == "gains"
 
 
 # -- corruptions ---------------------------------------------------------------------------------------------
