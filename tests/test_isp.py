@@ -246,6 +246,10 @@ def test_a_view_is_a_value_with_a_digest() -> None:
         ({"jpeg": 90.5}, "jpeg is a whole number in 1…100"),
         ({"gains": [1, 2]}, "gains are three numbers"),
         ({"gains": [1, 2, float("inf")]}, "gains are three numbers"),
+        ({"gains": [1, 2, 10**400]}, "gains are three numbers"),
+        ({"gains": 3}, "gains are three numbers"),
+        ({"hue": 10**400}, "hue is a number"),
+        ({"demosaic": ["menon2007"]}, "demosaic is one of"),
         ({"demosaic": "menon"}, "demosaic is one of bilinear, malvar2004, menon2007, not 'menon'"),
         ({"sharpn": 1}, "no entry 'sharpn'; did you mean 'sharpen'"),
         ({"corruption": {"name": "fog", "severity": 1}}, "no corruption 'fog'"),
@@ -315,6 +319,33 @@ def test_without_numba_it_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(get_engine()).__name__ == "Numpy"
     with pytest.raises(LensbenchError, match=r'numba: pip install "lensbench\[fast\]"'):
         get_engine("numba")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("cfa = 'RGGB'", "KeyError: 'white_level'"),
+        ("cfa = [", "not valid TOML"),
+        ("white_level = " + "9" * 400, "OverflowError"),
+        ("white_level = " + "9" * 5000, "not valid TOML"),
+        ("white_level = nan", "black levels lie in 0…white"),
+        ("ccm = [[1, 0, 0], [0, 1, 0], [0, 0, 1]]", "TypeError"),
+        ("ccm = [1, 0, 0]", "9 matrix entries"),
+        ("black_level = [0, 0]", "4 black levels and 3 gains, not 2 and 3"),
+        ("black_level = [0, 0, 0, 2]", "black levels lie in 0…white"),
+        ("white_balance = [1, inf, 1]", "gains and matrix entries are numbers"),
+        ("cfa = ['RGGB']", "the filter order is one of"),
+    ],
+)
+def test_a_camera_file_that_cannot_be_is_one_line(line: str, words: str, tmp_path: Path) -> None:
+    plain = CAMERAS.read_text(encoding="utf-8").split("[plain]\n")[1].splitlines()
+    path = tmp_path / "mine.toml"
+    path.write_text("\n".join(plain))
+    assert get_camera(str(path)) == get_camera("plain")
+    kept = [other for other in plain if not other.startswith(line.split(" =", maxsplit=1)[0])]
+    path.write_text("\n".join([line] if "KeyError" in words else [*kept, line]))
+    with pytest.raises(FrameError, match=words):
+        get_camera(str(path))
 
 
 def test_engines_are_named() -> None:

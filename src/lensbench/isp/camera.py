@@ -70,7 +70,7 @@ def camera_of(columns: Mapping[str, Any]) -> Camera:
     try:
         white = float(columns["white_level"])
         black, gains, matrix = (_floats(columns[name]) for name in ("black_level", "white_balance", "ccm"))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FrameError(f"not the columns of a raw frame ({type(error).__name__}: {error})") from error
     if len(black) != 4 or len(gains) != 3:
         raise FrameError(f"a camera has 4 black levels and 3 gains, not {len(black)} and {len(gains)}")
@@ -95,5 +95,5 @@ def get_camera(name: str) -> Camera:
         if path.suffix != ".toml" or not path.is_file():
             raise FrameError(f"no camera {name!r}{nearest(name, known)}, or a .toml file with the same entries")
         return camera_of(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOML, UTF-8, and numbers of too many digits
         raise FrameError(f"{path}: not valid TOML: {error}") from error

@@ -99,6 +99,13 @@ def _camera_of_dng(data: bytes, where: str) -> Camera:
     """What a DNG says of its camera: filter order, levels, white balance as shot, matrix to sRGB (as LibRaw has it)."""
     import rawpy
 
+    try:
+        return _described(rawpy, data, where)
+    except (rawpy.LibRawError, TypeError, ValueError, UnicodeDecodeError) as error:
+        raise FrameError(f"{where}: what it says of its camera cannot be read; name a camera") from error
+
+
+def _described(rawpy: Any, data: bytes, where: str) -> Camera:
     with rawpy.imread(io.BytesIO(data)) as raw:
         names = raw.color_desc.decode("ascii", "replace")
         colours = np.array(raw.raw_colors_visible[:12, :12])

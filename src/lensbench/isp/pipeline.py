@@ -21,8 +21,8 @@ from lensbench.isp.view import View
 
 Image = NDArray[np.float32]
 Raw = NDArray[np.uint16]
-TILE = 256
-"""Pixels a side that are worked on at a time; with their halo they fit a core's cache."""
+TILE = 512
+"""Pixels a side that are worked on at a time: the fastest of 128…768 on a frame of five megapixels."""
 
 
 class Tile(NamedTuple):

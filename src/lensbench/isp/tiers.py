@@ -67,7 +67,7 @@ def get_tier(name: str) -> Tier:
         raise ViewError(f"{path}: not valid TOML: {error}") from error
     except KeyError as error:
         raise ViewError(f"{path}: the entry {error} is missing") from error
-    except (TypeError, ValueError, AttributeError, ViewError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError, ViewError) as error:
         raise ViewError(f"{path.name}: {error}") from error
 
 

@@ -7,7 +7,6 @@ white balance before a bilinear demosaic, 3×3 sharpening, Gaussian denoising, g
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -164,7 +163,7 @@ def _checked(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _is_gain(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST_GAIN
+    return type(value) in (int, float) and abs(value) <= LARGEST_GAIN  # false for NaN, too
 
 
 def read_view(path: Path) -> View:

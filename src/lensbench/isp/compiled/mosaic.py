@@ -1,43 +1,21 @@
-"""The same parts as in `demosaic`, `colour`, `luma` and `tone`, compiled by numba: the same numbers, bit for bit.
+"""`levels`, `demosaic` and `colour`, compiled: from a raw frame to luma and colour differences.
 
-Written for the compiler: plain loops along rows of contiguous planes, no index below 0, no fast maths. The formulas
-are explained where they stand in numpy.
+Planes are 4×H/2×W/2: R, G1, G2 and B of the filter's cell; a continued frame's begin with a red site.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.isp import luma
-from lensbench.isp.colour import Affine
-from lensbench.isp.demosaic import PAD, THIRD, edge_lines, extended, mirrored
-from lensbench.isp.engine import Box, Image, Raw
-from lensbench.isp.levels import Levels
-from lensbench.isp.tone import GREEN, coefficients
-from lensbench.isp.view import View
+from lensbench.isp.compiled.jit import compiled
+from lensbench.isp.demosaic import THIRD
 
 Array = NDArray[Any]
 HALF, QUARTER = np.float32(0.5), np.float32(0.25)
 EIGHTH, SIXTEENTH = np.float32(1 / 8), np.float32(1 / 16)
-ONE, THREE, ZERO = np.float32(1), np.float32(3), np.float32(0)
-GREEN_BLUE, GREEN_RED = GREEN
-NOTHING = np.empty(0, np.float32)
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function` compiled at its first call; the machine code is kept beside the module where that can be written."""
-    done: Callable[..., Any]
-    try:
-        done = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # numba found no folder for its cache
-        done = numba.njit(nogil=True)(function)
-    return done
 
 
 @compiled
@@ -306,195 +284,3 @@ def filled(planes: Array, d: Array, c: Array, flat_r: Array, flat_b: Array) -> A
             out[1, 3, a, k] = value - d_b[k + 2]
             out[2, 3, a, k] = value
     return out
-
-
-@compiled
-def reflected(index: int, length: int) -> int:
-    """The pixel that stands for one past the edge: the edge is repeated."""
-    while index < 0 or index >= length:
-        index = -1 - index if index < 0 else 2 * length - 1 - index
-    return index
-
-
-@compiled
-def add_pair(one: Array, other: Array, weight: Any, out: Array) -> None:
-    """Add two lines times a weight."""
-    for k in range(len(out)):
-        out[k] += (one[k] + other[k]) * weight
-
-
-@compiled
-def column_sum(y: Array, i: int, weights: Array, out: Array) -> None:
-    """Row `i` of `y` under a symmetric kernel along the columns."""
-    here = y[i]
-    for k in range(len(out)):
-        out[k] = here[k] * weights[0]
-    for j in range(1, len(weights)):
-        add_pair(y[reflected(i - j, y.shape[0])], y[reflected(i + j, y.shape[0])], weights[j], out)
-
-
-@compiled
-def row_sum(line: Array, weights: Array, out: Array) -> None:
-    """A padded line (by ``len(weights) - 1`` on both sides, filled in here) under a symmetric kernel along it."""
-    reach, width = len(weights) - 1, len(out)
-    for k in range(reach):
-        line[k] = line[reach + reflected(k - reach, width)]
-        line[reach + width + k] = line[reach + reflected(width + k, width)]
-    for k in range(width):
-        out[k] = line[reach + k] * weights[0]
-    for j in range(1, reach + 1):
-        add_pair(line[reach - j : reach - j + width], line[reach + j : reach + j + width], weights[j], out)
-
-
-@compiled
-def along_columns(y: Array, weights: Array) -> Array:
-    """A symmetric kernel along the columns."""
-    out = np.empty_like(y)
-    for i in range(y.shape[0]):
-        column_sum(y, i, weights, out[i])
-    return out
-
-
-@compiled
-def cross(y: Array, weights: Array, zero: bool) -> Array:
-    """The 3×3 kernel without corners."""
-    height, width = y.shape
-    out, line, blank = np.empty_like(y), np.zeros(width + 2, y.dtype), np.zeros(width, y.dtype)
-    for i in range(height):
-        here, to = y[i], out[i]
-        above = blank if zero and i == 0 else y[reflected(i - 1, height)]
-        below = blank if zero and i == height - 1 else y[reflected(i + 1, height)]
-        line[1 : width + 1] = here
-        if not zero:
-            line[0], line[width + 1] = here[0], here[width - 1]
-        for k in range(width):
-            to[k] = here[k] * weights[0] + (above[k] + below[k] + line[k] + line[k + 2]) * weights[1]
-    return out
-
-
-@compiled
-def unsharp(y: Array, weights: Array, amount: Any) -> Array:
-    """Isotropic unsharp masking."""
-    reach, (height, width) = len(weights) - 1, y.shape
-    out, line = np.empty_like(y), np.empty(width + 2 * reach, y.dtype)
-    for i in range(height):
-        column_sum(y, i, weights, line[reach : reach + width])
-        row_sum(line, weights, out[i])
-        here, to = y[i], out[i]
-        for k in range(width):
-            to[k] = (here[k] - to[k]) * amount + here[k]
-    return out
-
-
-@compiled
-def curve(x: Array, c: Array, contrast: Any) -> None:
-    """Clip and bend a line in place."""
-    c1, c2, c3, c4, c5, c6, c7, c8 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-    for k in range(len(x)):
-        t = x[k]
-        t = t if t > ZERO else ZERO
-        t = t if t < ONE else ONE
-        t = math.sqrt(math.sqrt(math.sqrt(t)))
-        x[k] = (((((((t * c8 + c7) * t + c6) * t + c5) * t + c4) * t + c3) * t + c2) * t + c1) * t
-    if contrast != ZERO:
-        for k in range(len(x)):
-            v = x[k]
-            v = v if v > ZERO else ZERO
-            v = v if v < ONE else ONE
-            x[k] = ((THREE - v - v) * v * v - v) * contrast + v
-    for k in range(len(x)):
-        v = x[k]
-        v = v if v > ZERO else ZERO
-        x[k] = v if v < ONE else ONE
-
-
-@compiled
-def finish(
-    y: Array, chroma: Array, smooth: Array, top: int, left: int, curve_of: Array, contrast: Any, out: Array
-) -> None:
-    """Smooth the luma where `smooth` has weights, and write the image of the part that begins at `top`, `left`.
-
-    `out` is rows×3×columns.
-    """
-    width, (height, _, columns) = y.shape[1], out.shape
-    reach = max(len(smooth) - 1, 0)
-    line, smoothed = np.empty(width + 2 * reach, y.dtype), np.empty(width, y.dtype)
-    r, g, b = np.empty(columns, y.dtype), np.empty(columns, y.dtype), np.empty(columns, y.dtype)
-    for i in range(height):
-        light = y[i + top]
-        if len(smooth) > 0:
-            column_sum(y, i + top, smooth, line[reach : reach + width])
-            row_sum(line, smooth, smoothed)
-            light = smoothed
-        light, blue, red = light[left:], chroma[0, i + top, left:], chroma[1, i + top, left:]
-        for k in range(columns):
-            r[k] = light[k] + red[k]
-            g[k] = blue[k] * GREEN_BLUE + red[k] * GREEN_RED + light[k]
-            b[k] = light[k] + blue[k]
-        curve(r, curve_of, contrast)
-        curve(g, curve_of, contrast)
-        curve(b, curve_of, contrast)
-        to_r, to_g, to_b = out[i, 0], out[i, 1], out[i, 2]
-        for k in range(columns):
-            to_r[k] = r[k]
-        for k in range(columns):
-            to_g[k] = g[k]
-        for k in range(columns):
-            to_b[k] = b[k]
-
-
-class Numba:
-    """The parts, compiled."""
-
-    def levels(self, raw: Raw, table: NDArray[np.int32]) -> Levels:
-        """See `Engine`."""
-        return looked_up(np.ascontiguousarray(raw), table)  # type: ignore[no-any-return]
-
-    def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
-        """See `Engine`."""
-        repeat = view.edges == "published" and view.demosaic != "menon2007"
-        mode = "symmetric" if repeat else "reflect"
-        planes = split(extended(levels, red, PAD[view.demosaic], mode))
-        if view.demosaic == "menon2007":
-            planes = _menon(planes, levels.shape, red)
-        else:
-            planes = (bilinear if view.demosaic == "bilinear" else malvar)(planes)
-        image: Image = matched(planes, matrix, *red, *levels.shape)
-        if repeat and view.demosaic == "bilinear":
-            for (row, column), (r, g, b) in edge_lines(levels, red):
-                for channel, (w0, w1, w2, w3) in enumerate(matrix):
-                    image[channel, row, column] = r * w0 + g * w1 + b * w2 + w3
-        return image
-
-    def sharpened(self, y: Image, view: View) -> Image:
-        """See `Engine`."""
-        if view.sharpen == "none":
-            return y
-        weights = luma.sharpening(view)
-        done: Image
-        if view.sharpen == "filter":
-            done = cross(y, weights, view.edges == "published")
-        elif view.sharpen == "unsharp-vertical":
-            done = along_columns(y, weights)
-        else:
-            done = unsharp(y, weights, np.float32(view.sharpen_amount))
-        return done
-
-    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
-        """See `Engine`."""
-        smooth = luma.gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
-        light = luma.median(y) if view.denoise == "median" else y
-        corner = box[0].start, box[1].start
-        by_row = out.transpose(1, 0, 2)  # of one layout to the compiler, whole or a part
-        finish(light, chroma, smooth, *corner, coefficients(view.gamma), np.float32(view.contrast), by_row)
-
-
-def _menon(planes: Array, shape: tuple[int, ...], red: tuple[int, int]) -> Array:
-    found = differences(planes)
-    start = 4 + red[0], 4 + red[1], shape[0] // 2, shape[1] // 2
-    flat_r, flat_b = decided(gradients(found, *start), *start)
-    flat_r, flat_b = map(np.ascontiguousarray, mirrored(flat_r, flat_b, red))
-    d = chosen(found, flat_r, flat_b)
-    better = refined(d, at_green(d), flat_r, flat_b)
-    done: Array = filled(planes, better, at_green(better), flat_r, flat_b)
-    return done
