@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,17 @@ def test_tiles_and_engines_change_no_bit(
         height, width = found.image.shape[1:]
         part = whole[found.view, :, found.top : found.top + height, found.left : found.left + width]
         np.testing.assert_array_equal(found.image, part)
+
+
+def test_the_bytes_are_pinned() -> None:
+    y, x = np.mgrid[:48, :64].astype(np.int64)
+    raw = ((x * x * 37 + y * y * 53 + x * y * 11) % 9001 * 6 + (x // 8 + y // 6) % 2 * 9000).astype(np.uint16)
+    views = [*PAPER, *(view.but(balance="before", edges="reflect", sharpen="unsharp") for view in PAPER)]
+    for engine in ENGINES:
+        images = b"".join(Developer(of, views, engine)(raw).tobytes() for of in (MICROSCOPE, DRONE))
+        assert (
+            hashlib.sha256(images).hexdigest() == "4dfaf4ac9abe11a1d769330b5ecb734fcc6fc9d03362903036b47660d44eb7f8"
+        ), engine
 
 
 def test_a_smaller_halo_would_be_seen() -> None:

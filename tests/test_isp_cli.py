@@ -20,6 +20,7 @@ from lensbench.isp.after import eight_bits
 from lensbench.isp.frame import read_frame
 from lensbench.isp.inverse import PLAIN, simulate
 from lensbench.isp.tiers import get_tier, tier_names
+from tests.raw_drone_files import specimen
 from tests.test_isp import frame
 
 
@@ -87,6 +88,21 @@ def test_the_contact_sheet_of_a_real_frame(realdata: Path, tmp_path: Path) -> No
     found = read_frame(realdata / "raw" / "colorchart.dng")
     assert found.camera.black == (2056,) * 4 and found.camera.white == 15000 and found.camera.span == 12944
     assert found.camera.gains[1] == 1 and np.allclose(np.reshape(found.camera.matrix, (3, 3)).sum(axis=1), 1)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_dng_brings_its_camera(preview: bool, tmp_path: Path) -> None:
+    raw = (frame(32, 48, top=4095) << 4).astype(np.uint16)
+    data, path = specimen.dng(raw, preview), tmp_path / "a.DNG"
+    for cell, cfa in (((0, 1, 1, 2), "RGGB"), ((1, 0, 2, 1), "GRBG"), ((1, 2, 0, 1), "GBRG"), ((2, 1, 1, 0), "BGGR")):
+        path.write_bytes(data.replace(bytes((0, 1, 1, 2)), bytes(cell)))
+        found = read_frame(path)
+        np.testing.assert_array_equal(found.raw, raw)
+        assert (found.camera.cfa, found.camera.black, found.camera.white) == (cfa, (4096,) * 4, 65520)
+    for cell in ((0, 1, 2, 1), (0, 0, 1, 2)):
+        path.write_bytes(data.replace(bytes((0, 1, 1, 2)), bytes(cell)))
+        with pytest.raises(FrameError, match=r"a.DNG: its filter is not one of RGGB, GRBG, GBRG, BGGR, repeated"):
+            read_frame(path)
 
 
 @pytest.mark.needs("realdata")

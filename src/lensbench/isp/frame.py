@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lensbench.errors import FrameError
 from lensbench.images.decode import decode, dng
 from lensbench.images.tiff import BYTE_ORDERS
-from lensbench.isp.camera import Camera, get_camera
+from lensbench.isp.camera import CFAS, Camera, get_camera
 
 Raw = NDArray[np.uint16]
 JPEG = b"\xff\xd8\xff"
@@ -112,8 +112,8 @@ def _described(rawpy: Any, data: bytes, where: str) -> Camera:
         cell = colours[:2, :2]
         repeated = np.tile(cell, (6, 6))[: colours.shape[0], : colours.shape[1]]
         cfa = "".join(names[index] if index < len(names) else "?" for index in cell.ravel())
-        if not np.array_equal(colours, repeated) or sorted(cfa) != ["B", "G", "G", "R"]:
-            raise FrameError(f"{where}: its filter ({names}) is not repeated in cells of 2×2 with two greens")
+        if not np.array_equal(colours, repeated) or cfa not in CFAS:
+            raise FrameError(f"{where}: its filter is not one of {', '.join(CFAS)}, repeated ({cfa} of {names})")
         black = [float(raw.black_level_per_channel[index]) for index in cell.ravel()]
         shot = [float(gain) for gain in raw.camera_whitebalance[:3]]
         gains = shot if all(gain > 0 for gain in shot) else [float(gain) for gain in raw.daylight_whitebalance[:3]]
