@@ -141,6 +141,8 @@ class View:
 
 def view_of(entries: Mapping[str, Any], name: str = "") -> View:
     """The view that `entries` (of a TOML table or a `spec`) describe; what is left out is the reference's."""
+    if entries.get("schema", 1) != 1:
+        raise ViewError(f"view {name}: schema {entries['schema']!r} is not 1")
     given = {key: value for key, value in entries.items() if key != "schema"}
     return View(name=name, **_checked(given))
 
