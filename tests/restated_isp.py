@@ -3,7 +3,7 @@
 colour-demosaicing, SciPy and scikit-image in float64, one view at a time, nothing shared. The demosaic is handed
 the whole numbers of the mosaic as float64, in which its sums are exact: handed value / white it decides ties of
 Menon's by rounding errors. Black level (one for all sites) and scale are applied afterwards, which changes nothing
-else, because every demosaic here keeps a constant.
+else: every demosaic here keeps a constant, but for bilinear's edges, and there the constant is demosaiced, too.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def developed(
     """H×W×3 in [0, 1]: `raw` in the published view `name`; `black` in the mosaic's own numbers."""
     demosaic, sharpen, denoise = name.split("-")
     rgb = DEMOSAICS[demosaic](raw.astype(np.float64), cfa)
-    ones = DEMOSAICS[demosaic](np.ones(raw.shape), cfa) if demosaic == "bi" else 1.0  # its edges do not keep it
+    ones = DEMOSAICS[demosaic](np.ones(raw.shape), cfa) if demosaic == "bi" else 1.0
     rgb = (rgb - black * ones) / span
     rgb = np.einsum("ijk,lk->ijl", rgb * np.asarray(gains, float), np.asarray(matrix, float).reshape(3, 3))
     rgb = on_luma(rgb, sharpened_3x3 if sharpen == "s" else sharpened_by_columns)

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 
 from lensbench.errors import FrameError, LensbenchError, ViewError
 from lensbench.images.decode import decode, dng
-from lensbench.isp import Camera, Corruption, Developer, View, camera_of, develop, get_camera, view_of
-from lensbench.isp import engine as engine_module
+from lensbench.isp import Camera, Corruption, Developer, View, camera_of, develop, engines, get_camera, view_of
 from lensbench.isp.camera import CAMERAS, CFAS
 from lensbench.isp.demosaic import demosaic
-from lensbench.isp.engine import get_engine
+from lensbench.isp.engines import get_engine
 from lensbench.isp.levels import LARGEST, joined, tables
 from lensbench.isp.pipeline import halo
 from lensbench.isp.tone import coefficients, developed
@@ -328,7 +327,7 @@ def test_cameras_are_the_registrys() -> None:
 
 def test_without_numba_it_is_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     assert type(get_engine()).__name__ == "Numba"
-    monkeypatch.setattr(engine_module, "has_numba", lambda: False)
+    monkeypatch.setattr(engines, "has_numba", lambda: False)
     assert type(get_engine()).__name__ == "Numpy"
     with pytest.raises(LensbenchError, match=r'numba: pip install "lensbench\[fast\]"'):
         get_engine("numba")

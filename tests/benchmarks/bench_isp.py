@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.isp import Camera, Developer, View, get_camera
-from lensbench.isp.engine import ENGINES, has_numba
+from lensbench.isp.engines import ENGINES, has_numba
 from tests.restated_isp import DEMOSAICS, VIEWS, developed
 
 METHODS = dict(zip(DEMOSAICS, ("bilinear", "malvar2004", "menon2007"), strict=True))

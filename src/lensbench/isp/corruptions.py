@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.isp import luma
+from lensbench.isp.luma import along, gaussian
 from lensbench.isp.view import CORRUPTIONS, Corruption
 
 Image = NDArray[np.float32]
@@ -52,8 +52,8 @@ def _speckle_noise(image: Image, sigma: float, random: Random) -> NDArray[Any]:
 
 
 def _gaussian_blur(image: Image, sigma: float, _: Random) -> NDArray[Any]:
-    weights = luma.gaussian(sigma)
-    return np.stack([luma.along(luma.along(plane, weights, axis=0), weights, axis=1) for plane in image])
+    weights = gaussian(sigma)
+    return np.stack([along(along(plane, weights, axis=0), weights, axis=1) for plane in image])
 
 
 def _zoom_blur(image: Image, largest: float, _: Random) -> NDArray[Any]:

@@ -5,25 +5,21 @@ Both give the same bits: whole numbers first, then float32 sums in one order wit
 
 from __future__ import annotations
 
-from functools import lru_cache
-from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.errors import LensbenchError
-from lensbench.isp import luma
 from lensbench.isp.colour import Affine, luma_chroma
 from lensbench.isp.demosaic import demosaic
 from lensbench.isp.levels import Levels, levels_of
+from lensbench.isp.luma import denoised, sharpened
 from lensbench.isp.tone import developed
 from lensbench.isp.view import View
 
 Image = NDArray[np.float32]
 Raw = NDArray[np.uint16]
 Box = tuple[slice, slice]
-ENGINES = ("numba", "numpy")
 
 
 class Engine(Protocol):
@@ -55,34 +51,9 @@ class Numpy:
 
     def sharpened(self, y: Image, view: View) -> Image:
         """See `Engine`."""
-        return luma.sharpened(y, view)
+        return sharpened(y, view)
 
     def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
         """See `Engine`."""
         rows, columns = box
-        developed(luma.denoised(y, view)[box], chroma[:, rows, columns], view.gamma, view.contrast, out)
-
-
-@lru_cache(maxsize=1)
-def has_numba() -> bool:
-    """Whether the extra ``[fast]`` is installed."""
-    return find_spec("numba") is not None
-
-
-def get_engine(name: str | None = None) -> Engine:
-    """The engine `name` (``numba`` or ``numpy``); without a name the compiled one where it can be had.
-
-    Raises LensbenchError for a name that is unknown or not installed.
-    """
-    chosen = name or ("numba" if has_numba() else "numpy")
-    if chosen == "numpy":
-        return Numpy()
-    if chosen != "numba":
-        raise LensbenchError(f"no engine {chosen!r}: engines are {', '.join(ENGINES)}")
-    if not has_numba():
-        raise LensbenchError('the engine numba needs numba: pip install "lensbench[fast]"')
-    from lensbench.isp.compiled import Numba
-
-    found: Any = Numba()
-    engine: Engine = found
-    return engine
+        developed(denoised(y, view)[box], chroma[:, rows, columns], view.gamma, view.contrast, out)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from lensbench.errors import FrameError
 from lensbench.isp.camera import TOP, Camera, get_camera
-from lensbench.isp.levels import CHANNELS
 from lensbench.isp.view import View
 
 GAMMA = 2.2
@@ -50,7 +49,7 @@ def simulate(image: NDArray[np.uint8], camera: Camera | None = None) -> Simulate
     raw = np.empty((height, width), np.uint16)
     for site, channel in enumerate(kind.cfa):
         row, column = divmod(site, 2)
-        value = light[row::2, column::2, CHANNELS[channel]] * kind.span + kind.black[site]
+        value = light[row::2, column::2, "RGB".index(channel)] * kind.span + kind.black[site]
         raw[row::2, column::2] = np.rint(np.clip(value, 0, min(kind.white, TOP))).astype(np.uint16)
     return Simulated(raw, kind)
 

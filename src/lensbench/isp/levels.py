@@ -18,7 +18,6 @@ from lensbench.isp.view import View
 
 LARGEST = 1 << 22
 """No level's magnitude exceeds it: the sums of the demosaic then fit 32 bits (its largest is below 300 levels)."""
-CHANNELS = {"R": 0, "G": 1, "B": 2}
 
 Levels = NDArray[np.int32]
 

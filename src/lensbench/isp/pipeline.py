@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import ViewError
-from lensbench.isp import luma
 from lensbench.isp.after import as_a_whole, finish_whole
 from lensbench.isp.camera import Camera
 from lensbench.isp.colour import Affine, affine
 from lensbench.isp.demosaic import HALO
-from lensbench.isp.engine import get_engine
+from lensbench.isp.engines import get_engine
 from lensbench.isp.frame import as_mosaic
 from lensbench.isp.levels import stage, tables
+from lensbench.isp.luma import radius_of
 from lensbench.isp.view import View
 
 Image = NDArray[np.float32]
@@ -40,9 +40,9 @@ def halo(view: View) -> int:
     """How many pixels beyond a tile decide about it: a whole number of cells."""
     reach = 2 * HALO[view.demosaic]
     if view.sharpen != "none":
-        reach += 1 if view.sharpen == "filter" else luma.radius_of(view.sharpen_sigma)
+        reach += 1 if view.sharpen == "filter" else radius_of(view.sharpen_sigma)
     if view.denoise != "none":
-        reach += 1 if view.denoise == "median" else luma.radius_of(view.denoise_sigma)
+        reach += 1 if view.denoise == "median" else radius_of(view.denoise_sigma)
     return reach + reach % 2
 
 

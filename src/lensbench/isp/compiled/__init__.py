@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.isp import luma
 from lensbench.isp.colour import Affine
 from lensbench.isp.compiled import image, mosaic
 from lensbench.isp.demosaic import PAD, edge_lines, extended, mirrored
 from lensbench.isp.engine import Box, Image, Raw
 from lensbench.isp.levels import Levels
+from lensbench.isp.luma import gaussian, median, sharpening
 from lensbench.isp.tone import coefficients
 from lensbench.isp.view import View
 
@@ -51,7 +51,7 @@ class Numba:
         """See `Engine`."""
         if view.sharpen == "none":
             return y
-        weights = luma.sharpening(view)
+        weights = sharpening(view)
         done: Image
         if view.sharpen == "filter":
             done = image.cross(y, weights, view.edges == "published")
@@ -63,8 +63,8 @@ class Numba:
 
     def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
         """See `Engine`."""
-        smooth = luma.gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
-        light = luma.median(y) if view.denoise == "median" else y
+        smooth = gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
+        light = median(y) if view.denoise == "median" else y
         corner = box[0].start, box[1].start
         by_row = out.transpose(1, 0, 2)  # of one layout to the compiler, whole or a part
         image.finish(light, chroma, smooth, *corner, coefficients(view.gamma), np.float32(view.contrast), by_row)
