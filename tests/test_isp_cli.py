@@ -163,6 +163,13 @@ def test_view_or_grid_and_a_png(tmp_path: Path) -> None:
         assert result.exit_code == 2 and "give --view NAME or --grid" in result.output
 
 
+def test_a_simulated_frame_has_no_white_of_its_own(tmp_path: Path) -> None:
+    jpeg = written(tmp_path / "photo.jpg", colourful()[..., ::-1])
+    options = ["--simulate", "--white", "4095", "--view", "bi-s-ga", "-o", str(tmp_path / "a.png")]
+    result = CliRunner().invoke(bench, ["isp", "render", str(jpeg), *options])
+    assert result.exit_code == 2 and "a simulated one has its camera's own" in result.output
+
+
 def test_a_damaged_file_is_one_line(tmp_path: Path) -> None:
     whole = encode_png(frame(8, 8))
     for name, data in (("cut.png", whole[:-20]), ("no.dng", b"II*\0" + b"\xff" * 40), ("text.png", b"hello")):

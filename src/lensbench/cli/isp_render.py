@@ -41,6 +41,8 @@ def command(
     """
     if (name is None) != grid or out.suffix.lower() != ".png":
         raise click.UsageError("give --view NAME or --grid, and a -o file that ends in .png")
+    if simulate and white is not None:
+        raise click.UsageError("--white is of a sensor's frame: a simulated one has its camera's own")
     from lensbench.images.decode import encode_png
     from lensbench.isp import develop
     from lensbench.isp.after import eight_bits
