@@ -54,7 +54,7 @@ bench: .venv/.dev
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml \
-		--group dev --extra dvc --extra formats -c requirements.lock -o requirements-dev.lock
+		--group dev --extra dvc --extra fast --extra formats -c requirements.lock -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .peers .mypy_cache .pytest_cache .ruff_cache

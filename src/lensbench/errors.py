@@ -38,6 +38,14 @@ class RecordError(LensbenchError):
     """A result record that is damaged or does not belong where it was put."""
 
 
+class FrameError(LensbenchError):
+    """A raw frame, or a camera's description, that cannot be developed."""
+
+
+class ViewError(LensbenchError):
+    """A view, or a tier of views, that is unknown or not valid."""
+
+
 class LensbenchWarning(UserWarning):
     """Something true and worth knowing that does not stop the work."""
 

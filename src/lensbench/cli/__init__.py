@@ -23,6 +23,7 @@ COMMANDS = {
     "fetch": "Fetch, verify and prepare a dataset before this machine goes offline.",
     "specimen": "Write a synthetic copy of a dataset, of any size, in its publisher's layout.",
     "verify": "Check a dataset folder with the suite that every dataset passes; --deep goes through its data.",
+    "isp": "Develop raw frames: list the views, render one or a contact sheet.",
     "publish": "Write a dataset version as Parquet shards with a card, or push it to the Hub.",
 }
 

@@ -1,0 +1,81 @@
+"""The same parts as in `demosaic`, `colour`, `luma` and `tone`, compiled by numba: the same numbers, bit for bit.
+
+Written for the compiler: plain loops along rows of contiguous planes, no index below 0, no fast maths. The formulas
+are explained where they stand in numpy.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.isp.colour import Affine
+from lensbench.isp.compiled import image, mosaic
+from lensbench.isp.demosaic import PAD, edge_lines, extended, mirrored
+from lensbench.isp.engine import Box, Image, Raw
+from lensbench.isp.levels import Levels
+from lensbench.isp.luma import gaussian, median, sharpening
+from lensbench.isp.tone import coefficients
+from lensbench.isp.view import View
+
+Array = NDArray[Any]
+NOTHING = np.empty(0, np.float32)
+
+
+class Numba:
+    """The parts, compiled."""
+
+    def levels(self, raw: Raw, table: NDArray[np.int32]) -> Levels:
+        """See `Engine`."""
+        return mosaic.looked_up(np.ascontiguousarray(raw), table)  # type: ignore[no-any-return]
+
+    def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
+        """See `Engine`."""
+        repeat = view.edges == "published" and view.demosaic != "menon2007"
+        mode = "symmetric" if repeat else "reflect"
+        planes = mosaic.split(extended(levels, red, PAD[view.demosaic], mode))
+        if view.demosaic == "menon2007":
+            planes = _menon(planes, levels.shape, red)
+        else:
+            planes = (mosaic.bilinear if view.demosaic == "bilinear" else mosaic.malvar)(planes)
+        found: Image = mosaic.matched(planes, matrix, *red, *levels.shape)
+        if repeat and view.demosaic == "bilinear":
+            for (row, column), (r, g, b) in edge_lines(levels, red):
+                for channel, (w0, w1, w2, w3) in enumerate(matrix):
+                    found[channel, row, column] = r * w0 + g * w1 + b * w2 + w3
+        return found
+
+    def sharpened(self, y: Image, view: View) -> Image:
+        """See `Engine`."""
+        if view.sharpen == "none":
+            return y
+        weights = sharpening(view)
+        done: Image
+        if view.sharpen == "filter":
+            done = image.cross(y, weights, view.edges == "published")
+        elif view.sharpen == "unsharp-vertical":
+            done = image.along_columns(y, weights)
+        else:
+            done = image.unsharp(y, weights, np.float32(view.sharpen_amount))
+        return done
+
+    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+        """See `Engine`."""
+        smooth = gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
+        light = median(y) if view.denoise == "median" else y
+        corner = box[0].start, box[1].start
+        by_row = out.transpose(1, 0, 2)  # of one layout to the compiler, whole or a part
+        image.finish(light, chroma, smooth, *corner, coefficients(view.gamma), np.float32(view.contrast), by_row)
+
+
+def _menon(planes: Array, shape: tuple[int, ...], red: tuple[int, int]) -> Array:
+    found = mosaic.differences(planes)
+    start = 4 + red[0], 4 + red[1], shape[0] // 2, shape[1] // 2
+    flat_r, flat_b = mosaic.decided(mosaic.gradients(found, *start), *start)
+    flat_r, flat_b = map(np.ascontiguousarray, mirrored(flat_r, flat_b, red))
+    d = mosaic.chosen(found, flat_r, flat_b)
+    better = mosaic.refined(d, mosaic.at_green(d), flat_r, flat_b)
+    done: Array = mosaic.filled(planes, better, mosaic.at_green(better), flat_r, flat_b)
+    return done

@@ -1,0 +1,169 @@
+"""The worst view within a box: a search that sees nothing of a model but a score for each view it asks about.
+
+A fixed number of questions, the same for every model: the middle of every branch first (so the result is never
+better than the tier's own grid), then Sobol points over the box, dealt to the branches in turn, until half of the
+budget is spent; then a pattern search along the coordinates from the best points of four branches. Everything is
+decided by the scores, the tier, the budget and the seed, and all of it is recorded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.errors import ViewError
+from lensbench.isp.tiers import Tier
+from lensbench.isp.view import View
+
+BUDGET = 256
+BRANCHES = 4
+"""How many branches are refined."""
+STEP = 0.25
+"""First step of the pattern search, as a share of the box."""
+GAINS = {"red_gain": 0, "blue_gain": 2}
+DIGITS = 6
+
+Point = tuple[float, ...]
+"""A place in the box, each coordinate in 0…1."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One question and its answer."""
+
+    branch: str
+    point: Point
+    view: View
+    score: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search asked, in order, and the view with the least score (the first, of equal ones)."""
+
+    tier: str
+    budget: int
+    seed: int
+    trials: tuple[Trial, ...]
+
+    @property
+    def worst(self) -> Trial:
+        """The trial with the least score."""
+        return min(self.trials, key=lambda trial: trial.score)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON: its ``view`` can be rendered and scored again."""
+        worst = self.worst
+        return {
+            "schema": 1,
+            "tier": self.tier,
+            "budget": self.budget,
+            "seed": self.seed,
+            "view": worst.view.spec,
+            "score": worst.score,
+            "trials": [[trial.branch, list(trial.point), trial.view.digest, trial.score] for trial in self.trials],
+        }
+
+
+def worst_view(score: Callable[[View], float], tier: Tier, budget: int = BUDGET, seed: int = 0) -> Found:
+    """Look for the view in the tier's box with the least `score`, by exactly `budget` calls.
+
+    Raises ViewError for a tier without a box, a budget that does not reach every branch, or a score that is NaN.
+    """
+    if not tier.box or budget < len(tier.views):
+        raise ViewError(f"tier {tier.name}: a search needs a box and a budget of at least {len(tier.views)} views")
+    search = _Search(score, tier, budget)
+    middle = _middle(tier)
+    for branch in tier.views:
+        search.ask(branch, middle)
+    warm = max(budget // 2 - len(search.trials), 0)
+    for number, point in enumerate(_sobol(warm, len(tier.box), seed).tolist()):
+        search.ask(tier.views[number % len(tier.views)], point)
+    _refine(search)
+    return Found(tier.digest, budget, seed, tuple(search.trials))
+
+
+class _Search:
+    """Asks, remembers, and stops at the budget."""
+
+    def __init__(self, score: Callable[[View], float], tier: Tier, budget: int) -> None:
+        self._score, self.tier, self._budget = score, tier, budget
+        self.trials: list[Trial] = []
+
+    @property
+    def left(self) -> int:
+        return self._budget - len(self.trials)
+
+    def ask(self, branch: View, point: Sequence[float]) -> Trial:
+        view = placed(self.tier, branch, point)
+        value = float(self._score(view))
+        if math.isnan(value):
+            raise ViewError(f"the score of view {view.digest[:16]} is not a number")
+        self.trials.append(Trial(branch.name, tuple(point), view, value))
+        return self.trials[-1]
+
+
+def placed(tier: Tier, branch: View, point: Sequence[float]) -> View:
+    """The view of `branch` at `point` in the box; values are rounded, so that a view's text is short."""
+    changes: dict[str, Any] = {}
+    gains = list(branch.gains)
+    for (name, (low, high)), share in zip(tier.box.items(), point, strict=True):
+        key, power = name.removesuffix("_log2"), low + (high - low) * share
+        value = round(2.0**power if name.endswith("_log2") else power, DIGITS)
+        if key in GAINS:
+            gains[GAINS[key]] = value
+        else:
+            changes[key] = value
+    return branch.but(gains=tuple(gains), **changes)
+
+
+def _middle(tier: Tier) -> Point:
+    """Where the box holds the tier's own views: each parameter at its value in them, or the nearest in the box."""
+    view = tier.views[0]
+    shares = []
+    for name, (low, high) in tier.box.items():
+        key = name.removesuffix("_log2")
+        value = view.gains[GAINS[key]] if key in GAINS else getattr(view, key)
+        value = math.log2(value) if name.endswith("_log2") else value
+        shares.append(min(max((value - low) / (high - low), 0.0), 1.0))
+    return tuple(shares)
+
+
+def _sobol(count: int, dimensions: int, seed: int) -> NDArray[np.float64]:
+    """Sobol's points, moved as a whole by a random vector (Cranley & Patterson 1976)."""
+    from scipy.stats import qmc
+
+    if not count:
+        return np.empty((0, dimensions))
+    points = qmc.Sobol(dimensions, scramble=False).random_base2(max(0, math.ceil(math.log2(count))))[:count]
+    shift = np.random.Generator(np.random.Philox(key=seed)).random(dimensions)
+    return np.asarray((points + shift) % 1.0)
+
+
+def _refine(search: _Search) -> None:
+    """Pattern search, the branches in turn: along each coordinate up and down, half the step where nothing helps."""
+    by_name = {view.name: view for view in search.tier.views}
+    best: dict[str, Trial] = {}
+    for trial in sorted(search.trials, key=lambda trial: trial.score):
+        best.setdefault(trial.branch, trial)
+    names = list(best)[:BRANCHES]
+    steps = dict.fromkeys(names, STEP)
+    while search.left:
+        for name in names:
+            improved = False
+            for axis, sign in ((axis, sign) for axis in range(len(search.tier.box)) for sign in (1, -1)):
+                if not search.left:
+                    return
+                here = best[name]
+                moved = min(max(here.point[axis] + sign * steps[name], 0.0), 1.0)
+                if moved == here.point[axis]:
+                    continue
+                trial = search.ask(by_name[name], (*here.point[:axis], moved, *here.point[axis + 1 :]))
+                if trial.score < here.score:
+                    best[name], improved = trial, True
+            steps[name] /= 1 if improved else 2
