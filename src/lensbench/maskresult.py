@@ -46,8 +46,8 @@ def make_mask_result(
     true = whole.take(np.array([place[key] for key in mine], np.intp))
     given = MaskPrediction(stored).take(np.array(rows, np.intp))
     groups = clusters(benchmark, expected, mine)
-    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments)
     compared = rows_of(mask_rows, true, given)
+    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments, known={mask_rows: compared})
     found = {
         **head(benchmark, expected, mine, extra + len(stored) - len(mine), about, origin, masks_digest(answers)),
         "protocol": {**protocol, **_uncut(given)},

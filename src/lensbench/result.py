@@ -69,8 +69,10 @@ def make_result(
     mine = answers.on(expected.ids)
     truth = _truth(benchmark, expected, mine.ids)
     groups = clusters(benchmark, expected, mine.ids)
-    values = score(truth, mine.prediction, benchmark.metrics, groups, arguments=benchmark.arguments)
     rows = rows_of(ranking_rows, truth, mine.prediction)
+    values = score(
+        truth, mine.prediction, benchmark.metrics, groups, arguments=benchmark.arguments, known={ranking_rows: rows}
+    )
     without = unsupported(truth)
     told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []
     found = {

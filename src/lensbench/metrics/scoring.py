@@ -34,6 +34,7 @@ from lensbench.stats import jackknife
 BLOCK = 4_096
 """Samples whose rows are worked out at a time: float64 copies of all scores at once would be most of the memory."""
 
+PerSample = Callable[[Any, Any], Rows]
 METRICS: dict[str, Metric] = {
     metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS, BOUNDARY_IOU, *COCO_METRICS)
 }
@@ -78,6 +79,7 @@ def score(
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
     arguments: Mapping[str, Arguments] | None = None,
+    known: Mapping[PerSample, Rows] | None = None,
 ) -> dict[str, MetricValue]:
     """Each metric's value with its interval, in the order asked for.
 
@@ -90,6 +92,7 @@ def score(
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
         arguments: by metric id, those of torchmetrics' classes.
+        known: rows that the caller has by `rows_of` already: what made them → all of them.
 
     Raises:
         BenchmarkError: an unknown metric, one that this machine cannot compute, or ``class_info`` of other classes.
@@ -101,7 +104,7 @@ def score(
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
-    computed: dict[Callable[[Any, Any], Rows], Rows] = {}
+    computed = dict(known or {})
     values = {}
     metrics = ready_metrics(metric_ids, "segmentation" if isinstance(truth, MaskTruth) else "classification", arguments)
     for metric in metrics:
@@ -131,7 +134,7 @@ def ready_metrics(
 
 
 def rows_of(
-    per_sample: Callable[[Any, Any], Rows],
+    per_sample: PerSample,
     truth: Truth | MaskTruth,
     prediction: Prediction | MaskPrediction,
 ) -> Rows:
