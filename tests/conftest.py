@@ -14,6 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes is a matter of what else the machine does: no test is timed.
+settings.register_profile("lensbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("lensbench")
 
 ROOT = Path(__file__).resolve().parent.parent
 
