@@ -52,7 +52,8 @@ bench: .venv/.dev
 
 # For maintainers: resolve anew. Torch stays out of both locks (constraints-torch.txt says why).
 lock:
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml -o requirements.lock
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml \
+		--extra formats -o requirements.lock
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header pyproject.toml \
 		--group dev --extra dvc --extra fast --extra formats -c requirements.lock -o requirements-dev.lock
 
