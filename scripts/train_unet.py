@@ -11,7 +11,8 @@ unet-nuclei takes float32 (N, 1, H, W) in [0, 1] of any size from 8×8 on and re
 interior and boundary: an object's boundary is its rim of two pixels, one where nothing would be left inside, none
 where it is thinner still. Crops lie around objects, drawn evenly over all of them so that micronuclei count as much
 as nuclei. What is added to the background's logit, and how interiors become objects, is chosen on the validation split
-with the harness's own kernel; the test split is read once, at the end. unet-cars takes raw mosaics (N, 1, H, W) of
+with the harness's own kernel; nothing is chosen on the test split, which a run reads at its end (though earlier recipes
+had been read on it, too, before this one stood). unet-cars takes raw mosaics (N, 1, H, W) of
 even sides and returns (N, 1, H, W) logits.
 """
 
@@ -298,7 +299,7 @@ def shifted(model: bytes, by: float) -> bytes:
 
 
 def score_nuclei(model: bytes, source: Path) -> tuple[bytes, str]:
-    """Choose on the validation split, by the mean F1, then read the test split once: (model, the card's [output])."""
+    """Choose on the validation split, by the mean F1, then tell of the test split: (model, the card's [output])."""
     best = CHOICES[0]
     for split in ("validation", "test"):
         data = list(read(source, split))
