@@ -90,9 +90,7 @@ class Builder(ImageBuilder):
             if file.endswith(".png") and not file.endswith("_mask.png"):
                 label, group, _ = file.removesuffix(".png").split("_")
                 rows.append({"id": file.removesuffix(".png"), "label": label, "group": group, "plate": group[0],
-                             "container": container, "member": name})
-                if request.config.rule is None:
-                    rows[-1]["split"] = SPLITS[folder.rpartition("/")[2]]
+                             "container": container, "member": name, "split": SPLITS[folder.rpartition("/")[2]]})
         return Index(pa.Table.from_pylist(rows))
 
     @classmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -47,3 +47,8 @@ class Index:
             raise DatasetError("a sample of the source has no id")
         if (twice := repeated(self.rows["id"])) is not None:
             raise DatasetError(f"two samples of the source have the id {twice!r}")
+
+    def without_splits(self) -> Self:
+        """The same samples without the publisher's splits: where a rule draws them, his are another config's."""
+        names = [name for name in self.rows.column_names if name != "split"]
+        return replace(self, rows=self.rows.select(names), lists={})
