@@ -300,11 +300,22 @@ def test_the_first_archive_is_built_and_pinned(begun: Path, tmp_path: Path) -> N
         assert sum(rows.num_rows for rows in drawn.values()) == 240
         assert not set(drawn["train"]["group"]) & set(drawn["test"]["group"])
     said = tomllib.loads(
-        pin_prints(NAME, "--registry", str(begun.parent), "--config", "by_sheet", "--source", str(archive))
+        pin_prints(
+            NAME,
+            "--registry",
+            str(begun.parent),
+            "--config",
+            "by_sheet",
+            "--source",
+            str(archive),
+            "--provenance",
+            "copy",
+        )
     )
     splits = said["configs"]["by_sheet"]["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {n: rows.num_rows for n, rows in drawn.items()}
-    assert {split["content"]["1.0.0"]["provenance"] for split in splits.values()} == {"official"}
+    assert {split["content"]["1.0.0"]["provenance"] for split in splits.values()} == {"copy"}
+    assert said["versions"]["1.0.0"]["files"][0]["sha256"] == sha256_file(archive)
 
 
 # -- what is wrong with it is said ---------------------------------------------------------------------------------

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import shutil
+import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from lensbench.data.store import prepare
-from lensbench.errors import DatasetError
-from lensbench.registry import get_dataset
+from lensbench.digest import sha256_file
+from lensbench.errors import DatasetError, LensbenchError
+from lensbench.registry import SPECIMEN, get_dataset
 from lensbench.verify import FAILED, OK, check_dataset, check_source
+from scripts import pin
 from tests.tiny_registry import NAME, SPLITS, UNPINNED, Tiny, pin_config, write
 
 RULE = 'rule = { kind = "stratified-group-kfold", by = "group", folds = 3, seed = 1, test = [0] }\n'
@@ -37,8 +43,8 @@ def unpinned(config: str) -> str:
 
 
 def test_deep_verify_of_a_rule_does_not_compare_the_publisher_s_split(tiny: Tiny) -> None:
-    said = pin_config(tiny, "grouped", "--source", str(tiny.source))
-    tiny.replace("dataset.toml", unpinned("grouped"), said)
+    said = pin_config(tiny, "grouped", "--source", str(tiny.source), "--provenance", "copy")
+    tiny.replace("dataset.toml", unpinned("grouped"), said[said.index("[configs.grouped") :])
     facts = list(check_source(get_dataset(NAME), config="grouped", source=tiny.source))
     assert not [fact for fact in facts if fact.state == FAILED], facts
     assert {f"grouped/{split} content" for split in SPLITS} <= {fact.what for fact in facts if fact.state == OK}
@@ -62,3 +68,115 @@ def test_a_rule_without_the_number_of_samples_says_what_to_state(tiny: Tiny) -> 
     tiny.replace("dataset.toml", "samples = 30\n", "")  # of grouped, the first
     with pytest.raises(DatasetError, match=r"state `samples = N` in \[configs\.grouped\] \(this source holds 30\)"):
         prepare(get_dataset(NAME), None, "grouped", source=tiny.source)
+
+
+# -- scripts/pin.py ------------------------------------------------------------------------------------------------
+
+
+def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What `scripts/pin.py` says on standard error when it ends with 2, having printed nothing to paste."""
+    with pytest.raises(SystemExit) as ended:
+        pin.main([NAME, *args])
+    said = capsys.readouterr()
+    assert ended.value.code == 2 and said.out == "" and "Traceback" not in said.err
+    return said.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        (
+            "builder.py",
+            '"plate": group[0],',
+            "",
+            "index() nor read() gives the column 'plate', the cluster of a benchm",
+        ),
+        ("builder.py", '"container": container, ', "", "read() asks for what is not there (container); does index() "),
+        (
+            "builder.py",
+            'file.endswith(".png") and',
+            'file.endswith(".tif") and',
+            "builder.py: index gives no sample",
+        ),
+        ("builder.py", '"label": label', '"label": label.upper()', "the label 'ROUND', which is not in the order 'pl"),
+        ("builder.py", '"label": label', '"label": None', "index() gives it no label, and a row of a classification "),
+        ("builder.py", '"group": group', '"group": None', "index() gives no sample of the specimen a group"),
+        (
+            "dataset.toml",
+            'group = ["group"]',
+            'group = ["dish"]',
+            "makes a group of 'dish', and the builder has no such",
+        ),
+        ("dataset.toml", 'group = ["group"]', 'group = ["plate"]', "plate = g has rows of group g"),
+        ("dataset.toml", 'title = "Tiny', 'title "Tiny', "not valid TOML"),
+        ("../../benchmarks/tiny_cells.toml", "schema = 1", "schema", "tiny_cells.toml: not valid TOML"),
+    ],
+)
+def test_pin_refuses_in_one_line_and_writes_nothing(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str], file: str, old: str, new: str, says: str
+) -> None:
+    tiny.replace(file, old, new)
+    before = {path: path.read_bytes() for path in (tiny.folder / "splits").iterdir()}
+    assert says in refused(capsys, "--anew")
+    assert before == {path: path.read_bytes() for path in (tiny.folder / "splits").iterdir()}
+
+
+def test_pin_asks_what_a_source_is(tiny: Tiny, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--source needs --provenance: official" in refused(capsys, "--source", str(tiny.source))
+
+
+def test_pin_names_an_unknown_dataset_and_a_source_that_is_not_there(
+    tiny: Tiny, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "nowhere" in refused(capsys, "--source", str(tiny.root / "nowhere"), "--provenance", "copy")
+    assert "no config 'offical'" in refused(capsys, "--config", "offical")
+
+
+def test_pin_prints_the_archive_s_digests_until_they_are_pinned(tiny: Tiny) -> None:
+    options = ("--source", str(tiny.source), "--provenance", "official")
+    said = tomllib.loads(pin_config(tiny, "official", *options))
+    archive = tiny.source / "tiny.zip"
+    (file,) = said["versions"]["1.0.0"]["files"]
+    assert file["sha256"] == sha256_file(archive) and file["size"] == archive.stat().st_size
+    assert file["md5"] == hashlib.md5(archive.read_bytes()).hexdigest()
+    unknown = 'size = "unknown"\nmd5 = "unknown"\nsha256 = "unknown"\n'
+    known = f'size = {file["size"]}\nmd5 = "{file["md5"]}"\nsha256 = "{file["sha256"]}"\n'
+    tiny.replace("dataset.toml", unknown, known)
+    assert "versions" not in tomllib.loads(pin_config(tiny, "official", *options))
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(tiny.root / "unpacked")
+    loose = ("--source", str(tiny.root / "unpacked"), "--provenance", "copy")
+    assert "# unpacked: there is no archive whose digest" in pin_config(tiny, "official", *loose)
+
+
+# -- a builder that does not fit its own columns -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            '"group": text, ',
+            '"group": text, "medium": text, ',
+            "'medium' is in columns(), but neither index() nor read",
+        ),
+        (
+            '"group": text, "plate": text',
+            '"group": text, "plate": datasets.Value("int32")',
+            "'plate' is int32 in colum",
+        ),
+        ('"container": container, ', "", "read() asks for what is not there (container); does index() give it?"),
+    ],
+)
+def test_a_column_that_nothing_gives_or_that_does_not_fit_is_named(tiny: Tiny, old: str, new: str, says: str) -> None:
+    tiny.replace("builder.py", old, new)
+    with pytest.raises(LensbenchError, match=re.escape(says)):
+        prepare(get_dataset(NAME), None, SPECIMEN)
+    assert any(says in fact.text for fact in check_dataset(tiny.folder) if fact.state == FAILED)
+
+
+def test_a_file_that_is_pasted_beside_its_old_entry_is_named(tiny: Tiny) -> None:
+    said = pin_config(tiny, "official", "--source", str(tiny.source), "--provenance", "copy")
+    tiny.replace("dataset.toml", "[[leaks]]", f"{said[: said.index('[configs.')]}[[leaks]]")
+    with pytest.raises(DatasetError, match=r"version 1\.0\.0: the file 'tiny\.zip' is listed 2 times"):
+        get_dataset(NAME)

@@ -266,8 +266,9 @@ def write(place: Path) -> Tiny:
     }
     toml = tiny.folder / "dataset.toml"
     toml.write_text(HEAD + "".join(unpinned.values()))
-    for config, options in (("specimen", ()), ("official", ("--source", str(tiny.source)))):
-        toml.write_text(toml.read_text().replace(unpinned[config], pin_config(tiny, config, *options)))
+    for config, options in (("specimen", ()), ("official", ("--source", str(tiny.source), "--provenance", "official"))):
+        said = pin_config(tiny, config, *options)
+        toml.write_text(toml.read_text().replace(unpinned[config], said[max(0, said.find("[configs.official")) :]))
     return tiny
 
 

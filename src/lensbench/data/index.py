@@ -40,6 +40,8 @@ class Index:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.rows.num_rows:
+            raise DatasetError("builder.py: index gives no sample: no file of the source is one to it")
         lacking = [name for name in REQUIRED if name not in self.rows.column_names]
         if lacking:
             raise DatasetError(f"an index needs the column {lacking[0]!r}")

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lensbench.digest import UNKNOWN
 from lensbench.errors import nearest
 from lensbench.registry import fields
 from lensbench.registry.fields import known
@@ -91,12 +92,16 @@ def _version(name: str, entry: Any) -> Version:
     where = f"version {fields.version_name(name, 'version')}"
     _only(fields.table(entry, where), "version", where)
     blocked, later = entry.get("blocked"), entry.get("superseded_by")
+    files = tuple(remote_file(file, where) for file in fields.array(entry["files"], f"{where}: files"))
+    for (_, file), times in Counter((file.record, file.name) for file in files).items():
+        if times > 1 and file != UNKNOWN:
+            raise ValueError(f"{where}: the file {file!r} is listed {times} times")
     return Version(
         name=name,
         record=fields.name(entry["record"], f"{where}: record"),
         doi=fields.text(entry["doi"], f"{where}: doi"),
         citation=fields.text(entry["citation"], f"{where}: citation"),
-        files=tuple(remote_file(file, where) for file in fields.array(entry["files"], f"{where}: files")),
+        files=files,
         images={
             fields.name(k, f"{where}: number of images"): fields.maybe_whole(v, f"{where}: images {k}")
             for k, v in fields.table(entry["images"], f"{where}: images").items()

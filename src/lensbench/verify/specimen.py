@@ -171,7 +171,7 @@ def _samples(dataset: Dataset, config: Config, folder: Path | None) -> Samples:
     names = [name for name in ("label", "group", "split") if name in rows.column_names]
     for start in range(0, rows.num_rows, kind.STEP):
         part = rows.slice(start, kind.STEP)
-        columns = [*(part[name] for name in names), kind.read(source, part, config)["sha256"]]
+        columns = [*(part[name] for name in names), kind.take(source, part, config)["sha256"]]
         values = zip(*(column.to_pylist() for column in columns), strict=True)
         found.update(zip(part["id"].to_pylist(), values, strict=True))
     return found
