@@ -158,7 +158,7 @@ def test_the_example_has_what_is_needed_and_says_what_may_go(place: tuple[str | 
         elif key in OPTIONAL:
             parse_dataset(folder, data)
         else:
-            with pytest.raises(KeyError, match=key):
+            with pytest.raises(ValueError, match=f"the entry '{key}' is missing"):
                 parse_dataset(folder, data)
 
 

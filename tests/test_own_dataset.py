@@ -10,12 +10,15 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from lensbench import load_dataset
+from lensbench.cli import bench
 from lensbench.data.store import prepare
 from lensbench.digest import sha256_file
 from lensbench.errors import DatasetError, LensbenchError
-from lensbench.registry import SPECIMEN, get_dataset
-from lensbench.verify import FAILED, OK, check_dataset, check_source
+from lensbench.registry import SPECIMEN, get_dataset, registry_words
+from lensbench.verify import FAILED, OK, UNKNOWN, check_dataset, check_source
 from scripts import pin
 from tests.tiny_registry import NAME, SPLITS, UNPINNED, Tiny, pin_config, write
 
@@ -180,3 +183,102 @@ def test_a_file_that_is_pasted_beside_its_old_entry_is_named(tiny: Tiny) -> None
     tiny.replace("dataset.toml", "[[leaks]]", f"{said[: said.index('[configs.')]}[[leaks]]")
     with pytest.raises(DatasetError, match=r"version 1\.0\.0: the file 'tiny\.zip' is listed 2 times"):
         get_dataset(NAME)
+
+
+# -- specimen.py ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("    return [path]", "", "make() returns the list of the paths that it wrote, not None"),
+        ("    return [path]", "    return str(path)", "make() returns the list of the paths that it wrote, not '"),
+        ("    return [path]", "    return [path.with_name('x')]", "make() returned x, and wrote no such file"),
+        (', layout="1.0.0"', "", "make() takes no 'layout'; it is make(folder, *, size, seed, layout)"),
+        ("import hashlib", "import hashlib_of_mine", "cannot be loaded: No module named 'hashlib_of_mine'"),
+        ("import hashlib", "import", "cannot be loaded: "),
+    ],
+)
+def test_a_specimen_script_that_is_not_one_is_one_line(
+    tiny: Tiny, tmp_path: Path, old: str, new: str, says: str
+) -> None:
+    tiny.replace("specimen.py", old, new)
+    done = CliRunner().invoke(bench, ["specimen", NAME, "--size", "9", "--to", str(tmp_path / "made")])
+    assert isinstance(done.exception, DatasetError) and says in str(done.exception), done.exception
+
+
+def test_make_is_given_a_folder_that_exists(tiny: Tiny, tmp_path: Path) -> None:
+    tiny.replace("specimen.py", "    folder.mkdir(parents=True, exist_ok=True)\n", "    assert folder.is_dir()\n")
+    done = CliRunner().invoke(bench, ["specimen", NAME, "--size", "9", "--to", str(tmp_path / "not" / "yet")])
+    assert done.exit_code == 0, done.exception
+
+
+def test_no_specimen_is_unknown_and_never_ok(tiny: Tiny) -> None:
+    toml = (tiny.folder / "dataset.toml").read_text(encoding="utf-8")
+    (tiny.folder / "dataset.toml").write_text(
+        toml.split("[[configs.specimen.files]]")[0] + unpinned("specimen"), encoding="utf-8"
+    )
+    shutil.rmtree(tiny.folder / "specimen")
+    facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
+    assert facts["specimen"].state == UNKNOWN and "none is kept yet: make one with `bench" in facts["specimen"].text
+    assert facts["specimen/samples"].state == UNKNOWN
+
+
+# -- words ---------------------------------------------------------------------------------------------------------
+
+
+def test_commands_that_are_suggested_name_the_registry(tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny.root.parent)
+    shown = CliRunner().invoke(bench, ["show", NAME, "--config", SPECIMEN]).output
+    assert f"bench fetch {NAME} --config specimen --registry registry\n" in shown
+    assert "load_dataset finds it where LENSBENCH_REGISTRY is registry" in shown
+    assert "it is kept beside it: nothing is fetched" in shown and "comes with lensbench" not in shown
+    monkeypatch.delenv("LENSBENCH_REGISTRY")
+    assert registry_words() == ""
+
+
+def test_who_looks_in_the_wrong_registry_is_told_how_to_name_another(tiny: Tiny) -> None:
+    with pytest.raises(DatasetError, match=r"\(--registry DIR or LENSBENCH_REGISTRY names another\)"):
+        get_dataset("petri_colonies")
+    with pytest.raises(Exception) as raised:
+        load_dataset("petri_colonies")
+    (note,) = raised.value.__notes__
+    assert note.startswith("'petri_colonies' is not in lensbench's registry") and "LENSBENCH_REGISTRY=DIR" in note
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "says"),
+    [
+        ("dataset.toml", 'title = "Tiny cells"\n', "", "/dataset.toml: the entry 'title' is missing"),
+        ("dataset.toml", 'doi = "10.0/0"\n', "", "/dataset.toml: version 1.0.0: the entry 'doi' is missing"),
+        (
+            *("dataset.toml", 'md5 = "unknown"\n', ""),
+            "/dataset.toml: version 1.0.0: file 'tiny.zip': the entry 'md5' is missing",
+        ),
+        (
+            "dataset.toml",
+            'title = "as published"\n',
+            "",
+            "/dataset.toml: config official: the entry 'title' is missing",
+        ),
+        ("dataset.toml", "schema = 1", "schema = 1\nsamples = 3", "/dataset.toml: the entry 'samples' means nothing "),
+        ("classes.csv", "name,display", "label,display", f"/{NAME}: classes.csv: the columns are"),
+    ],
+)
+def test_what_is_missing_is_named_with_its_table(tiny: Tiny, file: str, old: str, new: str, says: str) -> None:
+    tiny.replace(file, old, new)
+    with pytest.raises(DatasetError) as raised:
+        get_dataset(NAME)
+    assert says in str(raised.value) and str(raised.value).count(str(tiny.folder)) == 1
+    (fact,) = check_dataset(tiny.folder)
+    assert fact.state == FAILED and says.rpartition("/dataset.toml: ")[2] in fact.text
+    assert file != "dataset.toml" or str(tiny.folder) not in fact.text
+
+
+def test_the_card_of_what_no_record_holds_names_neither_record_nor_doi(tiny: Tiny, tmp_path: Path) -> None:
+    tiny.replace("dataset.toml", 'record = "1"\ndoi = "10.0/0"', 'record = "none"\ndoi = "none"')
+    line = ["publish", NAME, "--config", "official", "--source", str(tiny.source), "--to", str(tmp_path / "out")]
+    done = CliRunner().invoke(bench, line)
+    assert done.exit_code == 0, done.exception
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "as Parquet: the publisher's files,\n" in card and "doi:none" not in card and "record none" not in card
