@@ -54,10 +54,15 @@ reason = "as in the original, the list of images is cut inside this sheet"
 """
 
 
-def only(language: str) -> str:
-    """The one block of the page in a language."""
-    ((_, found),) = blocks(PAGE, language)
+def only(language: str, begins: str = "") -> str:
+    """The one block of the page in a language, where there are several the one that begins so."""
+    (found,) = [code for _, code in blocks(PAGE, language) if code.startswith(begins)]
     return found
+
+
+def dataset_toml() -> str:
+    """The first of the page's two TOML files."""
+    return blocks(PAGE, "toml")[0][1]
 
 
 def spans(cell: str) -> list[str]:
@@ -67,15 +72,28 @@ def spans(cell: str) -> list[str]:
 
 def split_head() -> tuple[str, str]:
     """The page's dataset.toml before and after the specimen's splits, which a pin takes the place of."""
-    first, last = list(UNPINNED.finditer(only("toml")))[-2:]
-    return only("toml")[: first.start()], only("toml")[last.end() :]
+    first, last = list(UNPINNED.finditer(dataset_toml()))[-2:]
+    return dataset_toml()[: first.start()], dataset_toml()[last.end() :]
 
 
 # -- the page's examples are the folder's files ----------------------------------------------------------------
 
 
 def test_the_builder_is_the_page_s() -> None:
-    assert (FOLDER / "builder.py").read_text(encoding="utf-8") == only("python")
+    assert (FOLDER / "builder.py").read_text(encoding="utf-8") == only("python", "import csv")
+
+
+def test_specimen_and_benchmark_are_the_page_s() -> None:
+    assert (FOLDER / "specimen.py").read_text(encoding="utf-8") == only("python", '"""Synthetic shapes')
+    ours = (REGISTRY.parent / "benchmarks" / f"{NAME}.toml").read_text(encoding="utf-8")
+    assert [code for _, code in blocks(PAGE, "toml")] == [dataset_toml(), ours]
+
+
+def test_the_card_begins_and_is_divided_as_the_page_s() -> None:
+    ours = (FOLDER / "README.md").read_text(encoding="utf-8")
+    front = ours[: ours.index("---\n", 4) + 4]
+    heads = [line for line in ours.splitlines() if line.startswith("#")]
+    assert only("markdown") == front + "\n" + "\n\n".join(heads) + "\n"
 
 
 def test_the_classes_are_the_page_s() -> None:
@@ -87,7 +105,7 @@ def test_dataset_toml_is_the_page_s_and_its_pins() -> None:
     assert after == "", "the specimen stands last, so that the pins follow it"
     ours = (FOLDER / "dataset.toml").read_text(encoding="utf-8")
     assert ours.startswith(before + "\n[[configs.specimen.files]]\n") and ours.endswith(LEAK)
-    page, whole = tomllib.loads(only("toml")), tomllib.loads(ours)
+    page, whole = tomllib.loads(dataset_toml()), tomllib.loads(ours)
     assert {**whole, "configs": page["configs"], "leaks": page["leaks"]} == page
 
 
@@ -149,8 +167,8 @@ def test_the_example_has_what_is_needed_and_says_what_may_go(place: tuple[str | 
     assert "but for `folders`, `leaks`, `synthetic`, `samples` and `rule`." in text(PAGE).replace("\n", " ")
     folder = tmp_path / NAME
     shutil.copytree(FOLDER, folder)
-    for key in list(at(tomllib.loads(only("toml")), place)):
-        data = tomllib.loads(only("toml"))
+    for key in list(at(tomllib.loads(dataset_toml()), place)):
+        data = tomllib.loads(dataset_toml())
         del at(data, place)[key]
         if key == "synthetic":  # only a config that has it is called specimen
             with pytest.raises(ValueError, match="synthetic = true goes with the name 'specimen'"):
@@ -158,7 +176,7 @@ def test_the_example_has_what_is_needed_and_says_what_may_go(place: tuple[str | 
         elif key in OPTIONAL:
             parse_dataset(folder, data)
         else:
-            with pytest.raises(KeyError, match=key):
+            with pytest.raises(ValueError, match=f"the entry '{key}' is missing"):
                 parse_dataset(folder, data)
 
 
@@ -263,11 +281,13 @@ def begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "registry" / NAME
     folder.mkdir(parents=True)
     monkeypatch.setenv("LENSBENCH_REGISTRY", str(folder.parent))
-    (folder / "dataset.toml").write_text(only("toml"), encoding="utf-8")
-    (folder / "builder.py").write_text(only("python"), encoding="utf-8")
-    for name in ("classes.csv", "specimen.py", "README.md"):
+    (folder / "dataset.toml").write_text(dataset_toml(), encoding="utf-8")
+    (folder / "builder.py").write_text(only("python", "import csv"), encoding="utf-8")
+    (folder / "specimen.py").write_text(only("python", '"""Synthetic shapes'), encoding="utf-8")
+    for name in ("classes.csv", "README.md"):
         shutil.copy(FOLDER / name, folder)
-    shutil.copytree(REGISTRY.parent / "benchmarks", tmp_path / "benchmarks")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / f"{NAME}.toml").write_text(blocks(PAGE, "toml")[1][1], encoding="utf-8")
     return folder
 
 
@@ -300,11 +320,22 @@ def test_the_first_archive_is_built_and_pinned(begun: Path, tmp_path: Path) -> N
         assert sum(rows.num_rows for rows in drawn.values()) == 240
         assert not set(drawn["train"]["group"]) & set(drawn["test"]["group"])
     said = tomllib.loads(
-        pin_prints(NAME, "--registry", str(begun.parent), "--config", "by_sheet", "--source", str(archive))
+        pin_prints(
+            NAME,
+            "--registry",
+            str(begun.parent),
+            "--config",
+            "by_sheet",
+            "--source",
+            str(archive),
+            "--provenance",
+            "copy",
+        )
     )
     splits = said["configs"]["by_sheet"]["splits"]
     assert {name: split["rows"] for name, split in splits.items()} == {n: rows.num_rows for n, rows in drawn.items()}
-    assert {split["content"]["1.0.0"]["provenance"] for split in splits.values()} == {"official"}
+    assert {split["content"]["1.0.0"]["provenance"] for split in splits.values()} == {"copy"}
+    assert said["versions"]["1.0.0"]["files"][0]["sha256"] == sha256_file(archive)
 
 
 # -- what is wrong with it is said ---------------------------------------------------------------------------------

@@ -516,7 +516,7 @@ def test_the_kept_specimens_are_pinned_as_they_stand(
 
 
 def test_a_rule_is_drawn_and_pinned_from_a_complete_source(tiny: Tiny) -> None:
-    splits = pinned_again(tiny, "--config", "grouped", "--source", str(tiny.source))
+    splits = pinned_again(tiny, "--config", "grouped", "--source", str(tiny.source), "--provenance", "copy")
     manifests = [read_manifest_file(tiny.folder / "splits" / f"grouped-{split}.parquet") for split in splits]
     assert sum(len(manifest.ids) for manifest in manifests) == 30
     assert not set(manifests[0].groups) & set(manifests[1].groups)

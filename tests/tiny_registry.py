@@ -90,9 +90,7 @@ class Builder(ImageBuilder):
             if file.endswith(".png") and not file.endswith("_mask.png"):
                 label, group, _ = file.removesuffix(".png").split("_")
                 rows.append({"id": file.removesuffix(".png"), "label": label, "group": group, "plate": group[0],
-                             "container": container, "member": name})
-                if request.config.rule is None:
-                    rows[-1]["split"] = SPLITS[folder.rpartition("/")[2]]
+                             "container": container, "member": name, "split": SPLITS[folder.rpartition("/")[2]]})
         return Index(pa.Table.from_pylist(rows))
 
     @classmethod
@@ -268,8 +266,9 @@ def write(place: Path) -> Tiny:
     }
     toml = tiny.folder / "dataset.toml"
     toml.write_text(HEAD + "".join(unpinned.values()))
-    for config, options in (("specimen", ()), ("official", ("--source", str(tiny.source)))):
-        toml.write_text(toml.read_text().replace(unpinned[config], pin_config(tiny, config, *options)))
+    for config, options in (("specimen", ()), ("official", ("--source", str(tiny.source), "--provenance", "official"))):
+        said = pin_config(tiny, config, *options)
+        toml.write_text(toml.read_text().replace(unpinned[config], said[max(0, said.find("[configs.official")) :]))
     return tiny
 
 

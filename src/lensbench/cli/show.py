@@ -222,7 +222,9 @@ def _classes(sheet: Sheet, view: ConfigView, every: bool) -> list[str]:
         indent=2,
     )
     if hidden:
-        every_one = f"bench show {entry.name} --config {view.name} --classes"
+        from lensbench.registry import registry_words
+
+        every_one = f"bench show {entry.name} --config {view.name} --classes{registry_words()}"
         table.insert(1 + SOME, f"       … {hidden} more: {every_one}")
     lines += table
     lacking = [split.name for split in view.splits if split.name not in counts]
@@ -292,6 +294,7 @@ def _benchmarks(sheet: Sheet) -> list[str]:
 def _getting(sheet: Sheet, view: ConfigView) -> list[str]:
     from lensbench.cli.layout import paragraph
     from lensbench.overview import default_version
+    from lensbench.registry import registry_words
 
     entry = sheet.entry
     version = default_version(entry)
@@ -300,9 +303,15 @@ def _getting(sheet: Sheet, view: ConfigView) -> list[str]:
     named = f', "{view.name}"' if not view.default else ""
     option = f" --config {view.name}" if not view.default else ""
     load = "lensbench.load_dataset"
-    lines = [f'  load      {load}("{entry.name}"{named})', f"  fetch     bench fetch {entry.name}{option}"]
+    lines = [f'  load      {load}("{entry.name}"{named})']
+    lines += [f"  fetch     bench fetch {entry.name}{option}{registry_words()}"]
+    if ours := registry_words():
+        lines += paragraph(
+            f"load_dataset finds it where LENSBENCH_REGISTRY is {ours.removeprefix(' --registry ')}", hang=2
+        )
     if view.synthetic:
-        return [*lines, *paragraph("it comes with lensbench: nothing is fetched")]
+        place = "is kept beside it" if ours else "comes with lensbench"
+        return [*lines, *paragraph(f"it {place}: nothing is fetched")]
     specimen = entry.specimen_of(view.name)
     if specimen in entry.configs:
         lines.append(f'  specimen  {load}("{entry.name}", "{specimen}")')

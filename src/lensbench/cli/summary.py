@@ -8,6 +8,7 @@ from typing import Any
 from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
 from lensbench.progress import rate_text
+from lensbench.registry import registry_words
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
 
@@ -36,7 +37,9 @@ def summary(done: Evaluated) -> str:
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
     if done.ground is not None:
         lines.append(f"pictures: {done.folder / 'report.html'}")
-    lines.append(f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board")
+    lines.append(
+        f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board{registry_words()}"
+    )
     return printable("\n".join(lines))
 
 

@@ -18,7 +18,7 @@ from lensbench.data.index import Index
 from lensbench.data.plan import Plan
 from lensbench.data.request import Request
 from lensbench.data.source import Source
-from lensbench.errors import ArchiveError, LensbenchError
+from lensbench.errors import ArchiveError, DatasetError, LensbenchError
 from lensbench.registry import Config, Label
 
 CLASSIFICATION = "classification"
@@ -67,6 +67,16 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
     def of_class(cls, label: Label) -> Mapping[str, Any]:
         """What the class table says of every image of one class, by column."""
         return {}
+
+    @classmethod
+    def take(cls, source: Source, rows: pa.Table, config: Config) -> dict[str, pa.Array]:
+        """What `read` gives; a DatasetError where it asks for a column that the index has not."""
+        try:
+            return dict(cls.read(source, rows, config))
+        except KeyError as error:
+            raise DatasetError(
+                f"builder.py: read() asks for what is not there ({_text(error)}); does index() give it?"
+            ) from error
 
     def __init__(self, *, request: Request, plan: Plan, source: Source, step: int | None = None, **kwargs: Any) -> None:
         self.request = request
@@ -127,7 +137,7 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
                         raise BuildError(f"{first['id'][0]}: label {first['label'][0].as_py()!r} is not in classes.csv")
                     columns |= {name: values.take(label) for name, values in classes.items()}
                     columns["label"] = label
-                table = pa.table({name: columns[name] for name in schema.names}, schema=schema)
+                table = _fitted(columns, schema)
                 yield at, table
                 at += part.num_rows
                 step = max(1, min(self.step, part.num_rows * BATCH // table.nbytes))
@@ -146,6 +156,31 @@ class ImageBuilder(datasets.ArrowBasedBuilder):  # type: ignore[misc]
 
     def _samples(self, rows: pa.Table) -> dict[str, pa.Array]:
         try:
-            return dict(self.read(self.source, rows, self.request.config))
+            return self.take(self.source, rows, self.request.config)
         except LensbenchError as error:
             raise BuildError(str(error)) from error
+
+
+def _fitted(columns: Mapping[str, pa.Array], schema: pa.Schema) -> pa.Table:
+    """`columns` in the types that columns() states; BuildError for one that is not there or does not fit."""
+    found = []
+    for field in schema:
+        if field.name not in columns:
+            raise BuildError(
+                f"builder.py: column {field.name!r} is in columns(), but neither index() nor read() gives it"
+            )
+        try:
+            found.append(pa.table({field.name: columns[field.name]}, schema=pa.schema([field])).column(0))
+        except (pa.ArrowException, TypeError) as error:
+            raise BuildError(
+                f"builder.py: column {field.name!r} is {field.type} in columns(), and what index() or read() gives "
+                f"does not fit: {str(error).splitlines()[0]}"
+            ) from error
+    try:
+        return pa.Table.from_arrays(found, schema=schema)
+    except pa.ArrowException as error:
+        raise BuildError(f"builder.py: columns of different length: {str(error).splitlines()[0]}") from error
+
+
+def _text(error: KeyError) -> str:
+    return str(error.args[0]) if error.args else "a key"

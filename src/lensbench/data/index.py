@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import pyarrow as pa
 
@@ -40,6 +40,8 @@ class Index:
     report: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not self.rows.num_rows:
+            raise DatasetError("builder.py: index gives no sample: no file of the source is one to it")
         lacking = [name for name in REQUIRED if name not in self.rows.column_names]
         if lacking:
             raise DatasetError(f"an index needs the column {lacking[0]!r}")
@@ -47,3 +49,8 @@ class Index:
             raise DatasetError("a sample of the source has no id")
         if (twice := repeated(self.rows["id"])) is not None:
             raise DatasetError(f"two samples of the source have the id {twice!r}")
+
+    def without_splits(self) -> Self:
+        """The same samples without the publisher's splits: where a rule draws them, his are another config's."""
+        names = [name for name in self.rows.column_names if name != "split"]
+        return replace(self, rows=self.rows.select(names), lists={})

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copyreg
 import hashlib
 import importlib.util
+import inspect
 import sys
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from lensbench.errors import DatasetError
 
@@ -48,11 +50,30 @@ def _again(folder: Path, state: dict[str, Any]) -> ImageBuilder:
 
 
 def load_specimen(folder: Path) -> Callable[..., list[Path]]:
-    """`make(folder, *, size, seed, layout, …) -> files` of the dataset's specimen script; DatasetError without one."""
-    make = getattr(_load(folder, "specimen.py"), "make", None)
+    """`make(folder, *, size, seed, layout, …) -> files` of the dataset's specimen script, its folder made first.
+
+    Raises DatasetError without one, and when called for a make() that takes or returns something else.
+    """
+    where = folder / "specimen.py"
+    make = getattr(_load(folder, where.name), "make", None)
     if not callable(make):
-        raise DatasetError(f"{folder / 'specimen.py'}: defines no make()")
-    return cast("Callable[..., list[Path]]", make)
+        raise DatasetError(f"{where}: defines no make()")
+    taken = inspect.signature(make).parameters
+    lacking = [name for name in ("size", "seed", "layout") if name not in taken]
+    if lacking and not any(option.kind is option.VAR_KEYWORD for option in taken.values()):
+        raise DatasetError(f"{where}: make() takes no {lacking[0]!r}; it is make(folder, *, size, seed, layout)")
+
+    @wraps(make)
+    def made(to: Path, **options: Any) -> list[Path]:
+        to.mkdir(parents=True, exist_ok=True)
+        paths = make(to, **options)
+        if not isinstance(paths, list | tuple) or not paths or not all(isinstance(path, Path) for path in paths):
+            raise DatasetError(f"{where}: make() returns the list of the paths that it wrote, not {paths!r:.60}")
+        if lost := [path for path in paths if not path.is_file()]:
+            raise DatasetError(f"{where}: make() returned {lost[0].name}, and wrote no such file")
+        return list(paths)
+
+    return made
 
 
 def _load(folder: Path, file: str) -> ModuleType:
@@ -75,5 +96,7 @@ def _load(folder: Path, file: str) -> ModuleType:
             del sys.modules[name]
             if isinstance(error, SystemExit):  # else the command would end there, and with the code of its choice
                 raise DatasetError(f"{path}: ends the process when it is loaded (SystemExit)") from error
+            if isinstance(error, ImportError | SyntaxError):
+                raise DatasetError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
             raise
     return sys.modules[name]

@@ -18,7 +18,7 @@ from lensbench.data.prepared import Prepared
 from lensbench.data.store import DATA, find, prepare, warn_of_content, warn_of_gaps
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError, LensbenchWarning
-from lensbench.registry import Dataset, dataset_names, get_dataset
+from lensbench.registry import Dataset, dataset_names, get_dataset, registry_root
 from lensbench.sources import Progress
 
 if TYPE_CHECKING:
@@ -71,8 +71,12 @@ def load_dataset(
         try:
             return delegate(**arguments, **config_kwargs)
         except Exception as error:
-            if close := difflib.get_close_matches(path, dataset_names(), n=1, cutoff=0.8):
-                error.add_note(f"not in lensbench's registry either; did you mean {close[0]!r}?")
+            close = difflib.get_close_matches(path, dataset_names(), n=1, cutoff=0.8)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            error.add_note(
+                f"{path!r} is not in lensbench's registry {registry_root()} either (LENSBENCH_REGISTRY=DIR names "
+                f"another){meant}"
+            )
             raise
     partial = config_kwargs.pop("partial", False)
     _refuse(

@@ -18,7 +18,7 @@ from lensbench.data.source import ARCHIVES, Spec, folder_identity, unpacked
 from lensbench.digest import UNKNOWN
 from lensbench.errors import DatasetError, SourceError
 from lensbench.paths import home, write_text
-from lensbench.registry import SPECIMEN, Config, Dataset, Version
+from lensbench.registry import SPECIMEN, Config, Dataset, Version, registry_words
 from lensbench.sources import (
     ARCHIVE,
     NO_RECORD,
@@ -295,8 +295,9 @@ def _specimen(dataset: Dataset, version: Version, config: Config, source: Path |
         return replace(located, own_lists=any(f["sha256"] not in ours for f in located.provenance["files"]))
     if not pinned:
         raise DatasetError(
-            f"no specimen of {dataset.name} {version.name} comes with lensbench; make one with `bench specimen "
-            f"{dataset.name} --layout {version.name} --size N --to DIR` and name it with data_dir= (--source DIR)"
+            f"no specimen of {dataset.name} {version.name} is kept beside it; make one with `bench specimen "
+            f"{dataset.name} --layout {version.name} --size N --to DIR{registry_words()}` and name it with "
+            "data_dir= (--source DIR)"
         )
     found = find_local(pinned, dataset.folder / SPECIMEN)
     if len(found) < len(pinned):

@@ -76,8 +76,8 @@ def make_plan(request: Request, index: Index, failed: str = "") -> Plan:
     index = replace(index, rows=_as_text(index.rows))
     if request.own_lists:
         _refuse_published(request, index)
-    if request.config.rule is not None:  # the publisher's own splits are another config's
-        index = replace(index, rows=index.rows.select([c for c in index.rows.column_names if c != "split"]), lists={})
+    if request.config.rule is not None:
+        index = index.without_splits()
     rows = _manifests(request, index, failed)
     found = {name: _places(name, m, index) for name, m in rows.manifests.items()}
     coverage = {name: _cover(request, name, m, found[name]) for name, m in rows.manifests.items()}
@@ -216,6 +216,11 @@ def _disjoint(manifests: Mapping[str, pa.Table]) -> None:
 
 def _why(request: Request, entry: Split, index: Index) -> str:
     """Why a split has no ids."""
+    if request.config.rule is not None and request.config.samples is None and not request.config.synthetic:
+        return (
+            f"a rule is run on the whole source alone: state `samples = N` in [configs.{request.config.name}] "
+            f"(this source holds {index.rows.num_rows:,})"
+        )
     if request.config.rule is not None and request.config.samples is not None:
         return (
             f"its ids are drawn from all {request.config.samples:,} samples, and the source has "

@@ -16,7 +16,7 @@ import pyarrow as pa
 from lensbench.data.plan import Coverage
 from lensbench.digest import sha256_rows
 from lensbench.errors import DatasetError
-from lensbench.registry import Content, Dataset
+from lensbench.registry import Content, Dataset, registry_words
 from lensbench.splits import HASHED, Manifest
 
 PUBLISHED = {"image": "bytes"}
@@ -168,7 +168,8 @@ def other_content(prepared: Prepared, split: str) -> str:
         f"{split} of {name} {prepared.version} ({prepared.config}) is other data than the registry pins: content "
         f"{built[:12]}…, pinned {str(pin.sha256)[:12]}… (provenance {pin.provenance}"
         f"{copy if pin.provenance == 'copy' else ''}); take the published archive, or see what differs with "
-        f"`bench verify {name} --deep --config {prepared.config} --version {prepared.version} --source DIR`"
+        f"`bench verify {name} --deep --config {prepared.config} --version {prepared.version} --source DIR"
+        f"{registry_words()}`"
     )
 
 

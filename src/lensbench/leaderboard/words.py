@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lensbench.leaderboard.standing import Ranked, Standing
+from lensbench.registry import registry_words
 
 BANNER = "Specimen: synthetic images. These numbers say nothing about real samples."
 NEAR = (
@@ -36,17 +37,22 @@ def _config(board: Standing) -> str:
     return f" --config {board.benchmark.config}" if board.benchmark.synthetic else ""
 
 
+def _registry() -> str:
+    """A board is for others: where their copy of the registry lies, they know."""
+    return " --registry DIR" if registry_words() else ""
+
+
 def eval_command(board: Standing) -> str:
     """How a model is scored on this board's benchmark."""
     order = "" if board.benchmark.protocol else " --labels ORDER"
-    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}{order}"
+    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}{order}{_registry()}"
 
 
 def commands(board: Standing) -> list[str]:
     """Lines of shell: how this board is built again, and how a model is scored."""
     return [
         "# the board of the stored records",
-        f"bench leaderboard {board.benchmark.name}{_config(board)}",
+        f"bench leaderboard {board.benchmark.name}{_config(board)}{_registry()}",
         "# score a model yourself" + ("" if board.benchmark.protocol else f"; {ORDER}"),
         eval_command(board),
     ]

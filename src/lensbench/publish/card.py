@@ -14,6 +14,7 @@ from lensbench.errors import DatasetError
 from lensbench.publish.folder import NOTES
 from lensbench.publish.shards import Written
 from lensbench.registry import Config, Dataset, Version
+from lensbench.sources import NO_RECORD
 from lensbench.splits import awaited
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ def _section(dataset: Dataset, version: Version, shown: Sequence[Shown], place: 
         lines += [f"**Synthetic**: drawn by lensbench in the layout of {dataset.title}. Not one image is real."]
     else:
         lines += [
-            f"Version {version.name} of {dataset.title}, as Parquet: the publisher's record {version.record}",
-            f"([doi:{version.doi}](https://doi.org/{version.doi})), read by lensbench {__version__}. Please cite",
+            f"Version {version.name} of {dataset.title}, as Parquet: {_origin(version)},",
+            f"read by lensbench {__version__}. Please cite",
             "the publisher, as below. The rest of this page is the datasheet in lensbench's registry; the registry",
             "itself keeps no images.",
         ]
@@ -140,6 +141,15 @@ def _section(dataset: Dataset, version: Version, shown: Sequence[Shown], place: 
         f"[{NOTES}]({NOTES}) holds the digests, and size and sha256 of every file.",
     ]
     return "\n".join(lines)
+
+
+def _origin(version: Version) -> str:
+    """What was read, with the record and the doi that there are."""
+    record = "" if version.record == NO_RECORD else f"record {version.record}"
+    doi = "" if version.doi == NO_RECORD else f"[doi:{version.doi}](https://doi.org/{version.doi})"
+    if not record:
+        return "the publisher's files" + (f" ({doi})" if doi else "")
+    return f"the publisher's {record}" + (f"\n({doi})" if doi else "")
 
 
 def _same_as(item: Shown, split: str) -> str:

@@ -3,7 +3,7 @@
 Nothing here opens an image or an archive, and nothing heavier than the standard library is imported.
 """
 
-from lensbench.registry.find import dataset_names, get_dataset, registry_root
+from lensbench.registry.find import dataset_names, get_dataset, registry_root, registry_words
 from lensbench.registry.values import (
     SPECIMEN,
     SPLITS,
@@ -33,4 +33,5 @@ __all__ = [
     "dataset_names",
     "get_dataset",
     "registry_root",
+    "registry_words",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from lensbench.digest import UNKNOWN
 from lensbench.errors import nearest
 from lensbench.registry import fields
 from lensbench.registry.fields import known
@@ -44,18 +45,26 @@ KEYS = {
     "leak": "config group splits reason",
 }
 """What each table may hold."""
+OPTIONAL = {
+    "dataset": "folders leaks",
+    "version": "blocked superseded_by schema",
+    "file": "size_about mirrors",
+    "config": "lists synthetic files task rule samples",
+    "split": "listed_in absent content",
+}
+"""What may be left out of it."""
 LARGEST = 4_000_000
 """Bytes of dataset.toml, and of classes.csv."""
 
 
 def parse_dataset(folder: Path, data: Mapping[str, Any]) -> Dataset:
-    """The entry in `folder`; raises KeyError for what is missing, ValueError or TypeError for what is wrong."""
-    if data["schema"] != 1:
+    """The entry in `folder`; raises ValueError or TypeError for what is missing or wrong."""
+    if data.get("schema", 1) != 1:
         raise ValueError(f"schema {data['schema']!r} is not one this version reads (1)")
+    _only(data, "dataset", "")
     name = fields.name(data["name"], "name")
     if name != folder.name or name != name.lower() or "." in name:
         raise ValueError(f"name {name!r} must be the folder's ({folder.name!r}), lower case and without a '.'")
-    _only(data, "dataset", "dataset.toml")
     task = _one_of(data["task"], TASKS, "task")
     configs = fields.table(data["configs"], "configs")
     dataset = Dataset(
@@ -91,12 +100,16 @@ def _version(name: str, entry: Any) -> Version:
     where = f"version {fields.version_name(name, 'version')}"
     _only(fields.table(entry, where), "version", where)
     blocked, later = entry.get("blocked"), entry.get("superseded_by")
+    files = tuple(remote_file(file, where) for file in fields.array(entry["files"], f"{where}: files"))
+    for (_, file), times in Counter((file.record, file.name) for file in files).items():
+        if times > 1 and file != UNKNOWN:
+            raise ValueError(f"{where}: the file {file!r} is listed {times} times")
     return Version(
         name=name,
         record=fields.name(entry["record"], f"{where}: record"),
         doi=fields.text(entry["doi"], f"{where}: doi"),
         citation=fields.text(entry["citation"], f"{where}: citation"),
-        files=tuple(remote_file(file, where) for file in fields.array(entry["files"], f"{where}: files")),
+        files=files,
         images={
             fields.name(k, f"{where}: number of images"): fields.maybe_whole(v, f"{where}: images {k}")
             for k, v in fields.table(entry["images"], f"{where}: images").items()
@@ -148,7 +161,7 @@ def _config(folder: Path, name: str, entry: Any, task: str) -> Config:
 def _rule(entry: Any, where: str) -> Rule:
     """Options are texts, numbers or lists of whole numbers; which there are, and within what bounds, `rules` says."""
     options = dict(fields.table(entry, where))
-    kind = fields.text(options.pop("kind"), f"{where}: kind")
+    kind = fields.text(options.pop("kind", None), f"{where}: kind")
     for option, value in options.items():
         what = f"{where}: {option}"
         if isinstance(value, list):
@@ -218,7 +231,8 @@ def _leak(entry: Any, configs: Mapping[str, Any]) -> Leak:
 
 def remote_file(entry: Any, where: str) -> RemoteFile:
     """One `files` entry of dataset.toml."""
-    _only(fields.table(entry, f"{where}: each of files"), "file", f"{where}: files")
+    named = fields.table(entry, f"{where}: each of files").get("name")
+    _only(entry, "file", f"{where}: file {named!r:.60}" if named else f"{where}: a file")
     mirrors = fields.texts(entry.get("mirrors", []), f"{where}: mirrors")
     for url in mirrors:
         if not url.startswith(("https://", "http://")):
@@ -237,10 +251,14 @@ def remote_file(entry: Any, where: str) -> RemoteFile:
 
 
 def _only(entry: Mapping[str, Any], table: str, where: str) -> None:
-    keys = KEYS[table].split()
+    """Raise ValueError for an entry that means nothing, and for one that is missing."""
+    keys, at = KEYS[table].split(), f"{where}: " if where else ""
     for key in entry:
         if key not in keys:
-            raise ValueError(f"{where}: the entry {key!r} means nothing here{nearest(key, keys)}")
+            raise ValueError(f"{at}the entry {key!r} means nothing here{nearest(key, keys)}")
+    for key in keys:
+        if key not in entry and key not in OPTIONAL.get(table, "").split():
+            raise ValueError(f"{at}the entry {key!r} is missing")
 
 
 def _one_of(value: Any, allowed: tuple[str, ...], what: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
@@ -13,11 +14,22 @@ from lensbench.paths import shipped
 from lensbench.registry.entry import parse_dataset, read_text
 from lensbench.registry.values import Dataset
 
+CLASSES = "classes.csv"
+
 
 def registry_root(root: Path | str | None = None) -> Path:
     """The registry folder in use: `root`, else ``LENSBENCH_REGISTRY``, else the one that came with lensbench."""
     chosen = root or os.environ.get("LENSBENCH_REGISTRY")
     return Path(chosen) if chosen else shipped("registry")
+
+
+def registry_words() -> str:
+    """What a command needs to find the registry in use: `` --registry DIR``, nothing where it came with lensbench."""
+    root = registry_root().resolve()
+    if root == shipped("registry").resolve():
+        return ""
+    here = Path.cwd()
+    return f" --registry {shlex.quote(str(root.relative_to(here) if root.is_relative_to(here) else root))}"
 
 
 def dataset_names(root: Path | str | None = None) -> list[str]:
@@ -30,7 +42,8 @@ def get_dataset(name: str, root: Path | str | None = None) -> Dataset:
     """Read and validate `registry/<name>/`; raises DatasetError with the nearest name when there is none."""
     names = dataset_names(root)
     if name not in names:
-        raise DatasetError(f"no dataset {name!r} in {registry_root(root)}{nearest(name, names)}")
+        other = "--registry DIR or LENSBENCH_REGISTRY names another"
+        raise DatasetError(f"no dataset {name!r} in {registry_root(root)} ({other}){nearest(name, names)}")
     folder = registry_root(root) / name
     stats = [path.stat() for path in (folder / "dataset.toml", folder / "classes.csv") if path.is_file()]
     return _read(folder, tuple((stat.st_mtime_ns, stat.st_size) for stat in stats))
@@ -49,7 +62,6 @@ def _read(folder: Path, _stamp: tuple[tuple[int, int], ...]) -> Dataset:
         raise DatasetError(f"{where}: not valid TOML: {error}") from error
     except OSError as error:
         raise DatasetError(f"{error.filename}: {error.strerror}") from error
-    except KeyError as error:
-        raise DatasetError(f"{where}: the entry {error} is missing") from error
     except (TypeError, ValueError, AttributeError, csv.Error) as error:
-        raise DatasetError(f"{where}: {error}") from error
+        what = str(error).removeprefix(f"{where.name}: ")
+        raise DatasetError(f"{folder if what.startswith(CLASSES) else where}: {what}") from error

@@ -61,6 +61,6 @@ def _columns(dataset: Dataset, config: Config, located: Located) -> dict[str, st
     kind, source = load_builder(dataset.folder), Source(located.spec)
     rows = kind.index(source, Request(dataset, dataset.version(None), config, own_lists=located.own_lists)).rows
     parts = (rows.slice(start, kind.STEP) for start in range(0, rows.num_rows, kind.STEP))
-    read = pa.concat_tables([pa.table(dict(kind.read(source, part, config))) for part in parts])
+    read = pa.concat_tables([pa.table(kind.take(source, part, config)) for part in parts])
     columns = {name: repr(table[name].to_pylist()) for table in (rows, read) for name in table.column_names}
     return columns | {"of_class": repr([sorted(kind.of_class(label).items()) for label in dataset.classes])}

@@ -26,7 +26,7 @@ def check_dataset(folder: Path) -> Iterator[Checked]:
         dataset = get_dataset(folder.name, folder.parent)
         dataset.version(None)  # what every check below is of
     except LensbenchError as error:
-        yield failed("dataset.toml", str(error))
+        yield failed("dataset.toml", str(error).removeprefix(f"{folder / 'dataset.toml'}: "))
         return
     yield ok("dataset.toml", f"{len(dataset.configs)} configs, {len(dataset.versions)} versions")
     columns: dict[str, None] = {}

@@ -100,6 +100,8 @@ def _rows(job: Job, gaps: list[bool]) -> Iterator[Checked]:
         yield failed(
             what, f"{count:,} samples, and dataset.toml says that the whole source has {request.config.samples:,}"
         )
+    if request.config.rule is not None:
+        index = index.without_splits()
     found = _found(index)
     for split in () if request.own_lists else request.config.splits.values():
         if split.manifest is None:

@@ -14,7 +14,7 @@ from lensbench.data.request import Request
 from lensbench.data.source import Source
 from lensbench.digest import sha256_of
 from lensbench.errors import DatasetError
-from lensbench.registry import SPECIMEN, Config, Dataset
+from lensbench.registry import SPECIMEN, Config, Dataset, registry_words
 from lensbench.splits import read_manifest
 from lensbench.verify.facts import Checked, failed, unknown, verdict
 
@@ -40,6 +40,10 @@ def check_specimen(dataset: Dataset) -> Iterator[Checked]:
     problems = [
         f"{path.relative_to(dataset.folder)} is pinned by no config" for path in files if path.name not in pinned
     ]
+    if not files:
+        make = f"bench specimen {dataset.name} --size N --seed 0 --to {folder}{registry_words()}"
+        yield unknown("specimen", f"none is kept yet: make one with `{make}`, then pin it")
+        return
     size = sum(path.stat().st_size for path in files)
     if size > LARGEST:
         problems.append(f"{size:,} bytes, and at most {LARGEST:,} go into git and the wheel")
@@ -65,6 +69,9 @@ def check_unpublished(dataset: Dataset) -> Iterator[Checked]:
     published = _pinned(dataset, (config for config in dataset.configs.values() if not config.synthetic))
     hashed: dict[str | None, str] = {held[0]: key for key, held in published.items() if held[0] is not None}
     problems += _same(ours, published, hashed)
+    if not ours and not problems:
+        yield unknown("specimen/samples", "no manifest of a specimen is pinned whose ids could be compared")
+        return
     yield from verdict("specimen/samples", problems, f"{len(ours):,} ids, no sample of them is a published one")
 
 
@@ -171,7 +178,7 @@ def _samples(dataset: Dataset, config: Config, folder: Path | None) -> Samples:
     names = [name for name in ("label", "group", "split") if name in rows.column_names]
     for start in range(0, rows.num_rows, kind.STEP):
         part = rows.slice(start, kind.STEP)
-        columns = [*(part[name] for name in names), kind.read(source, part, config)["sha256"]]
+        columns = [*(part[name] for name in names), kind.take(source, part, config)["sha256"]]
         values = zip(*(column.to_pylist() for column in columns), strict=True)
         found.update(zip(part["id"].to_pylist(), values, strict=True))
     return found
