@@ -101,6 +101,11 @@ def _columns(request: Request, source: Source, rows: pa.Table) -> Columns:
         if lacking := [name for name in found if name not in given]:
             whose = f", the cluster of a benchmark in {benchmark_root()}" if lacking[0] in clusters(dataset) else ""
             raise DatasetError(f"builder.py: neither index() nor read() gives the column {lacking[0]!r}{whose}")
+        of_class = kind.of_class(dataset.classes[0]) if dataset.classes else {}
+        if lacking := [name for name in built if name not in {*given, *of_class}]:
+            raise DatasetError(
+                f"builder.py: column {lacking[0]!r} is in columns(), but neither index() nor read() gives it"
+            )
         for name, values in found.items():
             values.update(zip(part["id"].to_pylist(), given[name].to_pylist(), strict=True))
     return found

@@ -173,7 +173,7 @@ def test_a_file_that_is_no_such_file_is_a_failure(file: str, what: str, tiny: Ti
     assert all("\n" not in fact.text for fact in facts)
     if file in ("dataset.toml", "classes.csv"):
         (fact,) = facts
-        assert file in fact.text and fact.what == "dataset.toml"
+        assert file in f"{fact.what}: {fact.text}" and fact.what == "dataset.toml"
         assert call("list").exit_code == 1 and file in call("list").stderr
         assert isinstance(call("show", NAME).exception, DatasetError)
 

@@ -88,6 +88,7 @@ def refused(capsys: pytest.CaptureFixture[str], *args: str) -> str:
 @pytest.mark.parametrize(
     ("file", "old", "new", "says"),
     [
+        ("builder.py", '"sha256": text}', '"sha256": text, "dye": text}', "column 'dye' is in columns(), but neither"),
         (
             "builder.py",
             '"plate": group[0],',
