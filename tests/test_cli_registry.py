@@ -21,6 +21,7 @@ from lensbench import load_dataset
 from lensbench.benchmark import benchmark_names, get_benchmark
 from lensbench.cli import bench
 from lensbench.data.locate import downloads
+from lensbench.errors import DatasetError
 from lensbench.overview import default_version, read_catalogue
 from lensbench.registry import dataset_names, get_dataset
 from lensbench.splits import read_manifest
@@ -436,6 +437,16 @@ def test_a_test_size_is_taken_only_where_there_is_one_to_choose(tmp_path: Path) 
     assert done.exit_code == 1 and "raw_drone takes no --test-size" in str(done.exception)
     assert not (tmp_path / "out").exists()
     said("specimen", AITSLAB, "--size", "12", "--test-size", "5", "--to", tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [9_999_999, 10**12])
+@pytest.mark.parametrize("name", dataset_names(ROOT / "registry"))
+def test_a_specimen_that_no_memory_holds_is_refused_before_anything_is_made(
+    name: str, size: int, tmp_path: Path
+) -> None:
+    done = call("specimen", name, "--size", str(size), "--to", tmp_path / "out")
+    assert isinstance(done.exception, DatasetError) and "is too large" in str(done.exception)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_size_that_cannot_be_is_one_line(tmp_path: Path) -> None:

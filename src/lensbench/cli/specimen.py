@@ -35,7 +35,10 @@ def command(dataset: str, size: int, seed: int, test_size: int | None, layout: s
     from lensbench.data.loader import load_specimen
     from lensbench.errors import DatasetError, printable
     from lensbench.registry import get_dataset
+    from lensbench.registry.fields import MOST_SAMPLES
 
+    if size > MOST_SAMPLES:
+        raise DatasetError(f"a specimen of {size:,} samples is too large: --size is at most {MOST_SAMPLES:,}")
     entry = get_dataset(dataset)
     version = entry.version(layout).name
     make = load_specimen(entry.folder)
