@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lensbench.errors import nearest
+from lensbench.paths import read_regular
 from lensbench.registry import fields
 from lensbench.registry.fields import known
 from lensbench.registry.values import (
@@ -141,7 +142,7 @@ def _config(folder: Path, name: str, entry: Any, task: str) -> Config:
         files=tuple(remote_file(file, where) for file in files),
         task=_one_of(entry.get("task", task), TASKS, f"task of {where}"),
         rule=_rule(entry["rule"], f"{where}: rule") if "rule" in entry else None,
-        samples=None if samples is None else fields.whole(samples, f"{where}: samples", least=1),
+        samples=None if samples is None else fields.whole(samples, f"{where}: samples", 1, fields.MOST_SAMPLES),
     )
 
 
@@ -259,8 +260,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 def read_text(path: Path) -> str:
     """A text file of an entry; ValueError for one that is too large or not UTF-8, OSError for one that is no file."""
-    with path.open("rb") as handle:
-        data = handle.read(LARGEST + 1)
+    data = read_regular(path, LARGEST)
     if len(data) > LARGEST:
         raise ValueError(f"{path.name}: more than {LARGEST:,} bytes")
     try:
