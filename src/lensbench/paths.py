@@ -58,6 +58,16 @@ def read_regular(path: Path, most: int = 4_000_000) -> bytes:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError of the block that names no file, as a full disk's at a write, `path` to name."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """A temporary file beside `path` that takes its place when the block ends well, and vanishes when it does not.
 
@@ -71,7 +81,8 @@ def atomic(path: Path) -> Iterator[Path]:
     os.close(handle)
     part = Path(name)
     try:
-        yield part
+        with naming(path):
+            yield part
         mask = os.umask(0)
         os.umask(mask)
         part.chmod(0o666 & ~mask)  # mkstemp's 0600 would hide a shared cache from its other readers
