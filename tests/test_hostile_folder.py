@@ -214,6 +214,18 @@ def test_samples_are_no_more_than_can_be_held(tiny: Tiny) -> None:
     assert get_dataset(NAME).configs["official"].samples == 10_000_000
 
 
+@pytest.mark.parametrize(
+    "homepage", ["javascript:alert(1)", "data:text/html,x", "example.org", "https://a b", "http:x"]
+)
+def test_a_homepage_is_an_http_address(homepage: str, tiny: Tiny) -> None:
+    text = (tiny.folder / "dataset.toml").read_text()
+    (tiny.folder / "dataset.toml").write_text(
+        text.replace('homepage = "https://example.org"', f'homepage = "{homepage}"')
+    )
+    with pytest.raises(DatasetError, match=r"homepage .* is no http address"):
+        get_dataset(NAME)
+
+
 def test_folders_in_place_of_manifests_and_specimens_are_failures(tiny: Tiny) -> None:
     for path in (tiny.folder / "splits" / "official-test.parquet", tiny.folder / "specimen" / "tiny.zip"):
         path.unlink()

@@ -64,7 +64,7 @@ def parse_dataset(folder: Path, data: Mapping[str, Any]) -> Dataset:
         folder=folder,
         title=fields.text(data["title"], "title"),
         licence=fields.text(data["licence"], "licence"),
-        homepage=fields.text(data["homepage"], "homepage"),
+        homepage=fields.address(data["homepage"], "homepage"),
         task=task,
         group=fields.texts(data["group"], "group"),
         default_config=fields.name(data["default_config"], "default_config"),
@@ -220,10 +220,9 @@ def _leak(entry: Any, configs: Mapping[str, Any]) -> Leak:
 def remote_file(entry: Any, where: str) -> RemoteFile:
     """One `files` entry of dataset.toml."""
     _only(fields.table(entry, f"{where}: each of files"), "file", f"{where}: files")
-    mirrors = fields.texts(entry.get("mirrors", []), f"{where}: mirrors")
-    for url in mirrors:
-        if not url.startswith(("https://", "http://")):
-            raise ValueError(f"{where}: mirror {url!r} is no http address")
+    mirrors = tuple(
+        fields.address(url, f"{where}: mirror") for url in fields.array(entry.get("mirrors", []), f"{where}: mirrors")
+    )
     about = entry.get("size_about")
     return RemoteFile(
         record=fields.name(entry["record"], f"{where}: record of a file"),

@@ -90,6 +90,14 @@ def version_name(value: Any, what: str) -> str:
     return value
 
 
+def address(value: Any, what: str) -> str:
+    """An http address: it becomes a link on a page."""
+    found = text(value, what)
+    if not found.startswith(("https://", "http://")) or not found.isprintable() or " " in found:
+        raise ValueError(f"{what} {_short(value)} is no http address")
+    return found
+
+
 def file_name(value: Any, what: str) -> str:
     """The name of a file in a folder, never a path that leads elsewhere."""
     found = text(value, what)
