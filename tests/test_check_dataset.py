@@ -393,7 +393,7 @@ def test_a_leak_that_is_seen_must_be_listed_though_other_groups_are_unknown(tiny
 
 def test_a_published_draw_of_too_many_rows_is_tried_on_none(tiny: Tiny) -> None:
     old = 'samples = 30\nrule = { kind = "permutation"'
-    tiny.replace("dataset.toml", old, old.replace("30", "1000000000000"))
+    tiny.replace("dataset.toml", old, old.replace("30", "10_000_000"))
     facts = {fact.what: fact for fact in check_dataset(tiny.folder)}
     assert facts["drawn/rule"].state == UNKNOWN and "more than 1,000,000" in facts["drawn/rule"].text
 
@@ -423,6 +423,16 @@ def test_what_cannot_be_checked_is_one_line(args: list[str], words: str, tiny: T
     done = call(*(str(tmp_path / "empty") if arg == "EMPTY" else arg for arg in args))
     assert done.exit_code != 0
     assert words in f"{done.exception} {done.output}"
+
+
+def test_a_cache_folder_that_cannot_be_written_is_no_failure_of_the_dataset(
+    tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LENSBENCH_HOME", str(tmp_path / "file" / "home"))
+    done = call(NAME)
+    assert done.output == "" and isinstance(done.exception, DatasetError)
+    assert "file/home cannot be written (Not a directory): set LENSBENCH_HOME" in str(done.exception)
 
 
 def process(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import pty
@@ -9,6 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +24,7 @@ from lensbench import load_dataset
 from lensbench.benchmark import benchmark_names, get_benchmark
 from lensbench.cli import bench
 from lensbench.data.locate import downloads
+from lensbench.errors import DatasetError
 from lensbench.overview import default_version, read_catalogue
 from lensbench.registry import dataset_names, get_dataset
 from lensbench.splits import read_manifest
@@ -283,6 +287,7 @@ def test_an_unknown_name_gets_the_nearest_one() -> None:
         (["show", "raw_dron"], "did you mean 'raw_drone'"),
         (["show", AITSLAB, "--config", "offical"], "did you mean 'official'"),
         (["fetch", "aitslab"], f"did you mean '{AITSLAB}'"),
+        (["show", AITSLAB.upper()], f"did you mean '{AITSLAB}'"),
         (["fetch", AITSLAB, "--version", "9"], "has no version '9'"),
         (["fetch", "raw_drone", "--config", "specimen"], "has 3 specimens: name segmentation-specimen"),
     ):
@@ -436,6 +441,46 @@ def test_a_test_size_is_taken_only_where_there_is_one_to_choose(tmp_path: Path) 
     assert done.exit_code == 1 and "raw_drone takes no --test-size" in str(done.exception)
     assert not (tmp_path / "out").exists()
     said("specimen", AITSLAB, "--size", "12", "--test-size", "5", "--to", tmp_path / "out")
+
+
+@pytest.mark.parametrize("size", [9_999_999, 10**12])
+@pytest.mark.parametrize("name", dataset_names(ROOT / "registry"))
+def test_a_specimen_that_no_memory_holds_is_refused_before_anything_is_made(
+    name: str, size: int, tmp_path: Path
+) -> None:
+    done = call("specimen", name, "--size", str(size), "--to", tmp_path / "out")
+    assert isinstance(done.exception, DatasetError) and "is too large" in str(done.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_killed_specimen_left_is_cleared_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
+    to, small = tmp_path / "out", ("specimen", AITSLAB, "--size", "12", "--to", tmp_path / "out")
+    (to / ".specimen-dead").mkdir(parents=True)
+    (to / ".specimen-dead" / "test_nuclei.zip").write_bytes(b"half")
+    (to / "mine.txt").touch()
+    held = os.open(to, os.O_RDONLY)
+    fcntl.flock(held, fcntl.LOCK_EX)
+    done = call(*small)
+    os.close(held)
+    assert isinstance(done.exception, DatasetError) and "is writing there" in str(done.exception)
+    assert (to / ".specimen-dead").exists()
+    assert len(said(*small).split()) == 3
+    assert not list(to.glob(".specimen-*")) and (to / "mine.txt").exists() and len(list(to.iterdir())) == 4
+
+
+def test_where_a_specimen_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "nowhere")
+    done = call("specimen", AITSLAB, "--size", "12", "--to", link)
+    assert isinstance(done.exception, DatasetError) and "nowhere, which does not exist" in str(done.exception)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
+    done = call("specimen", AITSLAB, "--size", "12", "--to", tmp_path / "out")
+    assert isinstance(done.exception, OSError) and done.exception.filename == str(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_size_that_cannot_be_is_one_line(tmp_path: Path) -> None:

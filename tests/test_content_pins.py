@@ -76,7 +76,7 @@ def test_a_copys_pin_says_that_the_publishers_archive_would_agree(tiny: Tiny, ot
     tiny.replace("dataset.toml", 'provenance = "official"', 'provenance = "copy"')
     tiny.replace("dataset.toml", 'provenance = "official"', 'provenance = "copy"')
     with pytest.warns(
-        LensbenchWarning, match=r"\(provenance copy, though of a re-encoded copy: the same images have the"
+        LensbenchWarning, match=r"\(provenance copy: re-encoding moves no digest, so the published archive has"
     ):
         prepare(get_dataset(NAME), source=other)
 

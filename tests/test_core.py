@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lensbench.benchmark import benchmark_names, get_benchmark
+from lensbench.benchmark import benchmark_names, benchmark_root, get_benchmark
+from lensbench.data import locate
 from lensbench.digest import canonical, sha256_file, sha256_of
-from lensbench.errors import BenchmarkError, DatasetError, RecordError
+from lensbench.errors import BenchmarkError, DatasetError, LensbenchError, RecordError
 from lensbench.lists import folder_name, parse_classes, parse_list, sample_id
-from lensbench.paths import atomic, write_text
+from lensbench.paths import atomic, home, shipped, write_text
 from lensbench.record import Record, check_record, read_record, write_record
 from lensbench.registry import Dataset, get_dataset, registry_root
 from lensbench.result import clusters
@@ -41,6 +45,41 @@ def test_canonical_json_reads_back_and_is_one_text_for_one_value(value: object) 
     except UnicodeEncodeError:
         return  # lone surrogates have no UTF-8
     assert canonical(json.loads(text)) == text
+
+
+def test_a_variable_names_a_folder_as_a_shell_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("LENSBENCH_HOME", "LENSBENCH_SOURCE", "LENSBENCH_REGISTRY", "LENSBENCH_BENCHMARKS"):
+        monkeypatch.setenv(variable, "~/xx")
+    config = get_dataset("raw_drone", shipped("registry")).config(None)
+    found = {home(), locate.given(None, config), registry_root(), benchmark_root()}
+    assert found == {tmp_path / "xx"} and locate.given("~/xx", config) == tmp_path / "xx"
+    monkeypatch.setenv("LENSBENCH_HOME", "~nobody-of-this-name/xx")
+    with pytest.raises(LensbenchError, match="LENSBENCH_HOME='~nobody-of-this-name/xx' cannot be expanded"):
+        home()
+
+
+def test_a_folder_that_the_locale_cannot_spell_is_one_line(tmp_path: Path) -> None:
+    folder = str(tmp_path / "hömé").encode()
+    bare = {b"PYTHONUTF8": b"0", b"PYTHONCOERCECLOCALE": b"0", b"LC_ALL": b"C", b"LENSBENCH_HOME": folder}
+    fetch: list[str | bytes] = [
+        sys.executable,
+        "-m",
+        "lensbench",
+        "fetch",
+        "aitslab_bioimaging1",
+        "--config",
+        "specimen",
+    ]
+    done = subprocess.run(fetch, env={**os.environb, **bare}, capture_output=True, check=False)
+    assert done.returncode == 2 and done.stderr.count(b"\n") == 1, done.stderr
+    assert done.stderr.startswith(b"error: the cache folder") and b"set PYTHONUTF8=1" in done.stderr
+    plain = {**os.environb, **bare, b"LENSBENCH_HOME": os.fsencode(tmp_path / "plain")}
+    model = ["--model", "lensbench.masks.classic:otsu_watershed", "--benchmark", "aitslab_bioimaging1"]
+    score = [*fetch[:3], "eval", *model, "--config", "specimen", "--out", folder]
+    done = subprocess.run(score, env=plain, capture_output=True, check=False)
+    error = done.stderr.splitlines()[-1]
+    assert done.returncode == 2 and error.startswith(b"error: ") and b"set PYTHONUTF8=1" in error, done.stderr
 
 
 def test_canonical_json_has_no_nan() -> None:

@@ -7,6 +7,8 @@ import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from datetime import date
@@ -24,6 +26,7 @@ from lensbench.verify import FAILED, Checked, check_dataset
 from tests.conftest import ROOT
 from tests.tiny_registry import NAME, Tiny, write
 
+BENCH = (sys.executable, "-m", "lensbench")
 NAMES = dataset_names(ROOT / "registry")
 ODD: tuple[Any, ...] = (
     *(
@@ -176,6 +179,51 @@ def test_a_file_that_is_no_such_file_is_a_failure(file: str, what: str, tiny: Ti
         assert file in f"{fact.what}: {fact.text}" and fact.what == "dataset.toml"
         assert call("list").exit_code == 1 and file in call("list").stderr
         assert isinstance(call("show", NAME).exception, DatasetError)
+
+
+@pytest.mark.parametrize("file", ["dataset.toml", "classes.csv", "builder.py", "benchmarks/tiny_cells.toml"])
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(file: str, tiny: Tiny) -> None:
+    path = (tiny.root.parent if "/" in file else tiny.folder) / file
+    path.unlink()
+    os.mkfifo(path)
+    command = {"builder.py": ["fetch", NAME, "--config", "specimen"], "benchmarks/tiny_cells.toml": ["list"]}
+    done = subprocess.run(
+        [*BENCH, *command.get(file, ["list"])],
+        env=dict(os.environ),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode in (1, 2) and f"{path}: " in done.stderr and "is no regular file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_samples_are_no_more_than_can_be_held(tiny: Tiny) -> None:
+    text = (tiny.folder / "dataset.toml").read_text()
+    assert "[configs.official]" in text
+    for samples in ("1_000_000_000_000", "10_000_001"):
+        (tiny.folder / "dataset.toml").write_text(
+            text.replace("[configs.official]", f"[configs.official]\nsamples = {samples}")
+        )
+        with pytest.raises(DatasetError, match="samples is a whole number, from 1 to 10,000,000, not"):
+            get_dataset(NAME)
+    (tiny.folder / "dataset.toml").write_text(
+        text.replace("[configs.official]", "[configs.official]\nsamples = 10_000_000")
+    )
+    assert get_dataset(NAME).configs["official"].samples == 10_000_000
+
+
+@pytest.mark.parametrize(
+    "homepage", ["javascript:alert(1)", "data:text/html,x", "example.org", "https://a b", "http:x"]
+)
+def test_a_homepage_is_an_http_address(homepage: str, tiny: Tiny) -> None:
+    text = (tiny.folder / "dataset.toml").read_text()
+    (tiny.folder / "dataset.toml").write_text(
+        text.replace('homepage = "https://example.org"', f'homepage = "{homepage}"')
+    )
+    with pytest.raises(DatasetError, match=r"homepage .* is no http address"):
+        get_dataset(NAME)
 
 
 def test_folders_in_place_of_manifests_and_specimens_are_failures(tiny: Tiny) -> None:

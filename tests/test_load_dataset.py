@@ -17,9 +17,11 @@ from typing import Any
 import datasets
 import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 
 import lensbench
 from lensbench import load_dataset
+from lensbench.cli import bench
 from lensbench.data.locate import downloads
 from lensbench.data.pins import pins_path
 from lensbench.data.source import Source
@@ -430,6 +432,31 @@ def test_cached_loads_do_not_need_a_writable_cache(small: SmallRegistry, source:
     before = {path: path.stat().st_mtime_ns for path in home.rglob("*")}
     load_dataset(NAME, data_dir=str(source))
     assert {path: path.stat().st_mtime_ns for path in home.rglob("*")} == before
+
+
+@pytest.mark.parametrize("change", ["another", "missing"])
+def test_a_changed_manifest_is_refused_where_the_data_is_prepared_too(
+    change: str, small: SmallRegistry, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LENSBENCH_SOURCE", str(source))
+    load_dataset(NAME)
+    manifest = small.root / NAME / "splits" / "decrop2025-test.parquet"
+    if change == "another":
+        shutil.copy(manifest.with_name("decrop2025-validation.parquet"), manifest)
+    else:
+        manifest.unlink()
+    words = "is not the manifest that" if change == "another" else "is missing: restore it"
+    with pytest.raises(DatasetError, match=words):
+        load_dataset(NAME)
+    with pytest.raises(DatasetError, match=words):
+        load_dataset(NAME, split="train", streaming=True)
+    for command in (["fetch", NAME], ["publish", NAME, "--to", str(tmp_path / "out"), "--config", "decrop2025"]):
+        done = CliRunner().invoke(bench, command)
+        assert isinstance(done.exception, DatasetError) and words in str(done.exception)
+    monkeypatch.delenv("LENSBENCH_SOURCE")
+    with pytest.raises(DatasetError, match=words):
+        load_dataset(NAME)  # prepared from archives that have since gone
+    load_dataset(NAME, "equal400", data_dir=str(source))  # another config's manifests are its own
 
 
 def test_prepared_notes_can_be_read_by_a_person(small: SmallRegistry, source: Path) -> None:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_SIZE = 40
+LARGEST = 1_000_000  # images: all names are held in memory
 SIDE = 256
 LAYOUT = "1.0.0"
 FOLDERS = {"train": "training_nuclei", "validation": "development_nuclei", "test": "test_nuclei"}
@@ -333,6 +334,8 @@ def make(
     """
     if layout != LAYOUT or side < 32:
         raise ValueError(f"no layout {layout!r} with frames of {side} pixels; the layout is {LAYOUT!r}, from 32 pixels")
+    if names is None and size > LARGEST:
+        raise ValueError(f"a specimen of {size:,} images is too large: at most {LARGEST:,}")
     rows = list(plan(size, seed, test_size=test_size) if names is None else (Row(*pair) for pair in names))
     if unknown := {row.split for row in rows} - FOLDERS.keys():
         raise ValueError(f"no split {min(unknown)!r}; there are {', '.join(FOLDERS)}")

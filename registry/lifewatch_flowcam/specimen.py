@@ -37,6 +37,7 @@ from lensbench.images.splitmix import splitmix
 
 CLASSES = Path(__file__).with_name("classes.csv")
 DEFAULT_SIZE = 3_200
+LARGEST = 5_000_000  # files: lensbench reads no archive with more members
 JPEG_QUALITY = 60
 ARCHIVES = {
     "2.0.0": "Flowcam_images_training_split_metadata.zip",
@@ -518,6 +519,8 @@ def make(
     """
     if layout not in ARCHIVES or inner not in ("stored", "deflated"):
         raise ValueError(f"no layout {layout!r} with an inner zip {inner!r}; layouts are {', '.join(ARCHIVES)}")
+    if rows is None and size > LARGEST:
+        raise ValueError(f"a specimen of {size:,} files is too large: at most {LARGEST:,}")
     if rows is None:
         planned = plan(size, seed, test_size=test_size, validation_size=validation_size)
         chosen: Iterable[Row] = itertools.chain([next(planned)], planned)  # a size that cannot be is said here

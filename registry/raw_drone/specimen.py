@@ -34,6 +34,7 @@ from lensbench.images.write_tiff import dng, tiff
 ARCHIVE = "raw_drone_specimen.zip"  # how the publisher names the archives is not known
 LAYOUTS = ("1.0.0",)
 DEFAULT_SIZE = 156
+LARGEST = 100_000  # tiles: one of the twelve frames is held in memory, with all of its layers
 FRAMES = 12
 SCALES = (1, 5, 10, 25, 50, 75, 100)  # per cent of the full intensity
 THRESHOLD = 100  # a tile shows a car if more than one pixel in so many does
@@ -352,6 +353,8 @@ def make(
         raise ValueError(f"no layout {layout!r} with tiles of {dtype!r}; layouts are {', '.join(LAYOUTS)}")
     if classification not in (None, "0 = car", "1 = car"):
         raise ValueError(f"no classification {classification!r}: it is '0 = car' or '1 = car'")
+    if size > LARGEST:
+        raise ValueError(f"a specimen of {size:,} tiles is too large: at most {LARGEST:,}")
     targets = _targets(size)
     grid = grid or _grid(targets)
     if min(targets) < 3 or max(targets) > grid[0] * grid[1] - 2:

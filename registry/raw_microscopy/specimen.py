@@ -31,6 +31,7 @@ from lensbench.images.splitmix import splitmix
 CLASSES = Path(__file__).with_name("classes.csv")
 ARCHIVES = {"1.0.0": "microscopy.zip"}  # the publisher's name for it could not be read offline
 DEFAULT_SIZE = 112
+LARGEST = 100_000  # frames: the plan of all is held in memory
 FRAME = 36  # pixels a side
 SCALES = (1, 5, 10, 25, 50, 75, 100)  # per cent of the full intensity
 SLIDES = 4
@@ -299,6 +300,8 @@ def make(
         raise ValueError(f"no layout {layout!r}; layouts are {', '.join(ARCHIVES)}")
     if frame < 2 or frame % 2:
         raise ValueError(f"a frame of {frame} pixels a side holds no whole number of RGGB cells")
+    if counts is None and size > LARGEST:
+        raise ValueError(f"a specimen of {size:,} frames is too large: at most {LARGEST:,}")
     chosen = counts_of(size) if counts is None else dict(counts)
     if unknown := chosen.keys() - published_counts().keys():
         raise ValueError(f"no class {min(unknown)!r}")

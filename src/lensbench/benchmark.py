@@ -6,7 +6,6 @@ names in order, input contract, metric ids with their versions, cluster. Title, 
 
 from __future__ import annotations
 
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lensbench.digest import UNKNOWN, canonical, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, nearest
-from lensbench.paths import shipped
+from lensbench.paths import named, read_regular, shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
 if TYPE_CHECKING:
@@ -161,16 +160,26 @@ class Benchmark:
 
 def benchmark_root(root: Path | str | None = None) -> Path:
     """The benchmarks folder in use: `root`, else ``LENSBENCH_BENCHMARKS``, else the one that came with lensbench."""
-    chosen = root or os.environ.get("LENSBENCH_BENCHMARKS")
+    chosen = Path(root) if root else named("LENSBENCH_BENCHMARKS")
     if chosen:
-        return Path(chosen)
+        return chosen
     beside = registry_root().parent / "benchmarks"
-    return beside if os.environ.get("LENSBENCH_REGISTRY") and beside.is_dir() else shipped("benchmarks")
+    return beside if named("LENSBENCH_REGISTRY") and beside.is_dir() else shipped("benchmarks")
 
 
 def benchmark_names(root: Path | str | None = None) -> list[str]:
     """Names of all benchmarks, sorted."""
     return sorted(path.stem for path in benchmark_root(root).glob("*.toml"))
+
+
+def read_spec(where: Path) -> dict[str, Any]:
+    """A benchmark's file as TOML has it; BenchmarkError for one that is none."""
+    try:
+        return tomllib.loads(read_regular(where).decode("utf-8"))
+    except OSError as error:
+        raise BenchmarkError(f"{where}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BenchmarkError(f"{where}: not valid TOML: {error}") from error
 
 
 def get_benchmark(name: str, config: str | None = None, root: Path | str | None = None) -> Benchmark:
@@ -182,11 +191,9 @@ def get_benchmark(name: str, config: str | None = None, root: Path | str | None 
     if name not in names:
         raise BenchmarkError(f"no benchmark {name!r}{nearest(name, names)}")
     where = benchmark_root(root) / f"{name}.toml"
+    data = read_spec(where)
     try:
-        data = tomllib.loads(where.read_text(encoding="utf-8"))
         return _benchmark(data, where, config)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BenchmarkError(f"{where}: not valid TOML: {error}") from error
     except KeyError as error:
         raise BenchmarkError(f"{where}: the entry {error} is missing") from error
     except (TypeError, ValueError, AttributeError) as error:

@@ -64,8 +64,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     >>> nearest("lifewatch", ["lifewatch_flowcam", "raw_drone"])
     "; did you mean 'lifewatch_flowcam'? known: lifewatch_flowcam, raw_drone"
+    >>> nearest("RAW_DRONE", ["lifewatch_flowcam", "raw_drone"])
+    "; did you mean 'raw_drone'? known: lifewatch_flowcam, raw_drone"
     """
     names = sorted(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"; did you mean {close[0]!r}?" if close else ";"
+    lower = {one.lower(): one for one in names}
+    close = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    hint = f"; did you mean {lower[close[0]]!r}?" if close else ";"
     return f"{hint} known: {', '.join(names) or 'none'}"

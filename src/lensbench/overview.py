@@ -6,14 +6,13 @@ None here.
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lensbench.benchmark import Benchmark, benchmark_root, get_benchmark
+from lensbench.benchmark import Benchmark, benchmark_root, get_benchmark, read_spec
 from lensbench.data.locate import have
 from lensbench.errors import LensbenchError
 from lensbench.paths import home
@@ -174,9 +173,9 @@ def _benchmarks(datasets: Collection[str], unreadable: dict[str, str]) -> list[B
     found = []
     for path in sorted(benchmark_root().glob("*.toml"), key=lambda path: path.stem):
         try:
-            if tomllib.loads(path.read_text(encoding="utf-8")).get("dataset") in datasets:
+            if read_spec(path).get("dataset") in datasets:
                 found.append(get_benchmark(path.stem))
-        except (LensbenchError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError, OSError) as error:
+        except LensbenchError as error:
             unreadable[f"benchmark {path.stem}"] = str(error)
     return found
 

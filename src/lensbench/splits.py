@@ -162,6 +162,13 @@ def _pinned(dataset: Dataset, config: str | None, split: str) -> Path:
     return entry.manifest
 
 
+def check_manifests(dataset: Dataset, config: Config) -> None:
+    """Raise DatasetError where a manifest that a config pins is absent, or not the pinned one any more."""
+    for split in config.splits.values():
+        if split.manifest is not None:
+            _pinned(dataset, config.name, split.name)
+
+
 def awaited(dataset: Dataset, config: Config, split: Split) -> str:
     """Where the ids of a split that is not pinned yet will come from: the file that is missing."""
     files = {file.role: file for file in config.files or dataset.version(None).files}

@@ -100,6 +100,15 @@ def main() -> None:
             "error: code that does not come with lensbench ended the program before its work was done", file=sys.stderr
         )
         sys.exit(2)
+    except UnicodeEncodeError as error:
+        if error.reason != "surrogates not allowed":
+            raise
+        print(
+            f"error: {error.object[max(0, error.start - 40) : error.end + 20]!a} holds bytes that are no text in this "
+            "locale: set PYTHONUTF8=1, or use a name in plain ASCII",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except (LensbenchError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in USERS:
             raise

@@ -48,6 +48,7 @@ def command(
     python -c 'import datasets; print(datasets.load_dataset("./flowcam", "specimen"))'
     """
     from lensbench.errors import DatasetError
+    from lensbench.paths import naming
     from lensbench.progress import default_progress
     from lensbench.publish import publish
     from lensbench.registry import get_dataset
@@ -59,16 +60,17 @@ def command(
     if private and repo is None:
         raise click.UsageError("--private is for --to hf:ORG/NAME")
     folder = _kept(repo) if repo is not None else Path(to).expanduser()
-    done = publish(
-        entry,
-        folder,
-        version=version,
-        configs=configs,
-        source=source,
-        progress=default_progress("images"),
-        confirm=asker(yes),
-        repo=repo,
-    )
+    with naming(folder):
+        done = publish(
+            entry,
+            folder,
+            version=version,
+            configs=configs,
+            source=source,
+            progress=default_progress("images"),
+            confirm=asker(yes),
+            repo=repo,
+        )
     for config, splits in done.rows.items():
         click.echo(f"{config}: " + ", ".join(f"{rows:,} {split}" for split, rows in splits.items()))
     for text in done.remarks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,7 @@ def command(
 
     if not deep and (source or config or revision or partial):
         raise click.UsageError("--source, --config, --version and --partial say what --deep goes through: add --deep")
+    _check_home()
     further = Deep(revision, config, str(source) if source else None, partial, yes) if deep else None
     facts = list[Checked]()
     for fact in check_apart(_folder(dataset), further):
@@ -57,6 +59,22 @@ def command(
     click.echo(summary(facts))
     if any(fact.state == FAILED for fact in facts):
         sys.exit(2)
+
+
+def _check_home() -> None:
+    """The checks build into the cache folder: where that cannot be, no dataset has failed."""
+    from lensbench.errors import DatasetError
+    from lensbench.paths import home
+
+    try:
+        home().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home()):
+            pass
+    except OSError as error:
+        raise DatasetError(
+            f"the cache folder {home()} cannot be written ({error.strerror}): set LENSBENCH_HOME to one that can, "
+            "the checks build there"
+        ) from error
 
 
 def _line(fact: Checked) -> str:

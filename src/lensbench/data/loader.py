@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lensbench.errors import DatasetError
+from lensbench.paths import read_regular
 
 if TYPE_CHECKING:
     from lensbench.data.builder import ImageBuilder
@@ -79,7 +80,7 @@ def load_specimen(folder: Path) -> Callable[..., list[Path]]:
 def _load(folder: Path, file: str) -> ModuleType:
     path = folder / file
     try:
-        code = path.read_bytes()
+        code = read_regular(path)
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}); {folder.name} has no {path.stem}") from error
     # The name changes with path and content, so that an edited file is never the one already loaded.

@@ -7,7 +7,6 @@ an identity: the sha256 of its archives, or of the names, sizes and times of an 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
@@ -17,7 +16,7 @@ from typing import Any
 from lensbench.data.source import ARCHIVES, Spec, folder_identity, unpacked
 from lensbench.digest import UNKNOWN
 from lensbench.errors import DatasetError, SourceError
-from lensbench.paths import home, write_text
+from lensbench.paths import home, named, write_text
 from lensbench.registry import SPECIMEN, Config, Dataset, Version, registry_words
 from lensbench.sources import (
     ARCHIVE,
@@ -308,5 +307,6 @@ def _specimen(dataset: Dataset, version: Version, config: Config, source: Path |
 
 def given(source: Path | str | None, config: Config) -> Path | None:
     """The folder the user named: `source`, else ``LENSBENCH_SOURCE`` (which never stands for a specimen)."""
-    named = source or (None if config.synthetic else os.environ.get("LENSBENCH_SOURCE"))
-    return Path(named).expanduser() if named else None
+    if source:
+        return Path(source).expanduser()
+    return None if config.synthetic else named("LENSBENCH_SOURCE")

@@ -163,7 +163,8 @@ def other_content(prepared: Prepared, split: str) -> str:
     pin, built = pinned_content(prepared, split), prepared.digests.get(split, "")
     if pin is None or pin.sha256 == built:
         return ""
-    name, copy = prepared.dataset.name, ", though of a re-encoded copy: the same images have the same digest"
+    name = prepared.dataset.name
+    copy = ": re-encoding moves no digest, so the published archive has the pinned one, too"
     return (
         f"{split} of {name} {prepared.version} ({prepared.config}) is other data than the registry pins: content "
         f"{built[:12]}…, pinned {str(pin.sha256)[:12]}… (provenance {pin.provenance}"

@@ -37,9 +37,10 @@ from lensbench.data.prepared import (
 from lensbench.data.request import Request
 from lensbench.digest import sha256_of, sha256_rows
 from lensbench.errors import DatasetError, LensbenchError, LensbenchWarning
-from lensbench.paths import PACKAGE, home, write_text
+from lensbench.paths import PACKAGE, home, read_regular, write_text
 from lensbench.registry import Dataset
 from lensbench.sources import Progress, is_offline
+from lensbench.splits import check_manifests
 
 SCHEMA = 2
 CODE = (
@@ -117,11 +118,11 @@ def find(
     if place is not None:
         located = locate_given(dataset, request.version, request.config, place, progress)
     elif not have(request.version, request.config) and (standing := _standing(request, key, shelf)):
-        return Job(request, key, shelf, None), standing
+        return Job(request, key, shelf, None), _locked(standing)
     else:
         located = locate(dataset, request.version, request.config, progress, confirm)
     job = Job(replace(request, own_lists=located.own_lists), key, shelf, located)
-    return job, _read(job.request, key, job.folder)
+    return job, _locked(_read(job.request, key, job.folder))
 
 
 def warn_of_gaps(request: Request, coverage: Mapping[str, Coverage]) -> None:
@@ -167,7 +168,7 @@ def _code(dataset: Dataset) -> list[str]:
     try:
         ours = [path for name in CODE for path in sorted((PACKAGE / "data").glob(f"{name}.py"))]
         files = [dataset.folder / BUILDER, *ours]
-        return [sha256_of(file.read_text(encoding="utf-8")) for file in files]
+        return [sha256_of(read_regular(file).decode("utf-8")) for file in files]
     except OSError as error:
         raise DatasetError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
@@ -212,6 +213,13 @@ def _read(request: Request, key: str, folder: Path) -> Prepared | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException):
         return None  # not there, or damaged: then it is built again
+    return prepared
+
+
+def _locked(prepared: Prepared | None) -> Prepared | None:
+    """Data that was prepared, its manifests as they were: a build refuses others, and so does what needs none."""
+    if prepared is not None and not prepared.own_lists:
+        check_manifests(prepared.dataset, prepared.dataset.config(prepared.config))
     return prepared
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from lensbench.digest import UNKNOWN
 from lensbench.errors import nearest
+from lensbench.paths import read_regular
 from lensbench.registry import fields
 from lensbench.registry.fields import known
 from lensbench.registry.values import (
@@ -72,7 +73,7 @@ def parse_dataset(folder: Path, data: Mapping[str, Any]) -> Dataset:
         folder=folder,
         title=fields.text(data["title"], "title"),
         licence=fields.text(data["licence"], "licence"),
-        homepage=fields.text(data["homepage"], "homepage"),
+        homepage=fields.address(data["homepage"], "homepage"),
         task=task,
         group=fields.texts(data["group"], "group"),
         default_config=fields.name(data["default_config"], "default_config"),
@@ -154,7 +155,7 @@ def _config(folder: Path, name: str, entry: Any, task: str) -> Config:
         files=tuple(remote_file(file, where) for file in files),
         task=_one_of(entry.get("task", task), TASKS, f"task of {where}"),
         rule=_rule(entry["rule"], f"{where}: rule") if "rule" in entry else None,
-        samples=None if samples is None else fields.whole(samples, f"{where}: samples", least=1),
+        samples=None if samples is None else fields.whole(samples, f"{where}: samples", 1, fields.MOST_SAMPLES),
     )
 
 
@@ -233,10 +234,9 @@ def remote_file(entry: Any, where: str) -> RemoteFile:
     """One `files` entry of dataset.toml."""
     named = fields.table(entry, f"{where}: each of files").get("name")
     _only(entry, "file", f"{where}: file {named!r:.60}" if named else f"{where}: a file")
-    mirrors = fields.texts(entry.get("mirrors", []), f"{where}: mirrors")
-    for url in mirrors:
-        if not url.startswith(("https://", "http://")):
-            raise ValueError(f"{where}: mirror {url!r} is no http address")
+    mirrors = tuple(
+        fields.address(url, f"{where}: mirror") for url in fields.array(entry.get("mirrors", []), f"{where}: mirrors")
+    )
     about = entry.get("size_about")
     return RemoteFile(
         record=fields.name(entry["record"], f"{where}: record of a file"),
@@ -277,8 +277,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 def read_text(path: Path) -> str:
     """A text file of an entry; ValueError for one that is too large or not UTF-8, OSError for one that is no file."""
-    with path.open("rb") as handle:
-        data = handle.read(LARGEST + 1)
+    data = read_regular(path, LARGEST)
     if len(data) > LARGEST:
         raise ValueError(f"{path.name}: more than {LARGEST:,} bytes")
     try:

@@ -19,6 +19,8 @@ LONGEST = 10_000
 """Characters of a text."""
 MOST = 2**53
 """The largest whole number: JSON has no larger one that every reader takes."""
+MOST_SAMPLES = 10_000_000
+"""In one source, or a specimen: ids and rows of all of them are held at once at some places."""
 
 
 def known(value: Any) -> Any:
@@ -59,10 +61,11 @@ def flag(value: Any, what: str) -> bool:
     return value
 
 
-def whole(value: Any, what: str, least: int = 0) -> int:
-    """A whole number, `least` or more; a bool is none."""
-    if type(value) is not int or not least <= value <= MOST:
-        raise ValueError(f"{what} is a whole number, {least} or more, not {_short(value)}")
+def whole(value: Any, what: str, least: int = 0, most: int = MOST) -> int:
+    """A whole number, from `least` to `most`; a bool is none."""
+    if type(value) is not int or not least <= value <= most:
+        bounds = f"{least} or more" if most == MOST else f"from {least} to {most:,}"
+        raise ValueError(f"{what} is a whole number, {bounds}, not {_short(value)}")
     return value
 
 
@@ -85,6 +88,14 @@ def version_name(value: Any, what: str) -> str:
     if not isinstance(value, str) or not VERSION.match(value):
         raise ValueError(f"{what} {_short(value)} is not three whole numbers, as in 1.0.0")
     return value
+
+
+def address(value: Any, what: str) -> str:
+    """An http address: it becomes a link on a page."""
+    found = text(value, what)
+    if not found.startswith(("https://", "http://")) or not found.isprintable() or " " in found:
+        raise ValueError(f"{what} {_short(value)} is no http address")
+    return found
 
 
 def file_name(value: Any, what: str) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
 import shlex
 import tomllib
 from functools import cache
 from pathlib import Path
 
 from lensbench.errors import DatasetError, nearest
-from lensbench.paths import shipped
+from lensbench.paths import named, shipped
 from lensbench.registry.entry import parse_dataset, read_text
 from lensbench.registry.values import Dataset
 
@@ -19,8 +18,7 @@ CLASSES = "classes.csv"
 
 def registry_root(root: Path | str | None = None) -> Path:
     """The registry folder in use: `root`, else ``LENSBENCH_REGISTRY``, else the one that came with lensbench."""
-    chosen = root or os.environ.get("LENSBENCH_REGISTRY")
-    return Path(chosen) if chosen else shipped("registry")
+    return Path(root) if root else named("LENSBENCH_REGISTRY") or shipped("registry")
 
 
 def registry_words() -> str:
