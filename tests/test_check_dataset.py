@@ -165,7 +165,13 @@ def test_every_dataset_that_came_with_lensbench_passes(name: str) -> None:
         ("README.md", "Nobody (2020)", "Somebody", "card/citation", "the citation of version 1.0.0 is not there"),
         ("builder.py", '"mask": "labelmap"', '"mask": "guess"', "builder.py", "part 'mask' with rule 'guess'"),
         ("builder.py", '"sha256": text}', "}", "builder.py", "no column 'sha256'"),
-        ("builder.py", "class Builder", "import nowhere\nclass Builder", "builder.py", "cannot be loaded: No module named 'nowhere'"),
+        (
+            "builder.py",
+            "class Builder",
+            "import nowhere\nclass Builder",
+            "builder.py",
+            "cannot be loaded: No module named 'nowhere'",
+        ),
         (
             "builder.py",
             "class Builder(ImageBuilder)",

@@ -15,8 +15,8 @@ from lensbench.paths import write_text
 from lensbench.predictions import VIEW
 from lensbench.shards import Run
 
-PIXELS = 1 << 24
-"""Pixels of a shard: 64 MB of label maps, about 14 images of 1104 × 1104."""
+PIXELS = 5 << 20
+"""Pixels of a shard, the most that a kill loses: 20 MB of label maps, 4 images of 1104 × 1104, two for each thread."""
 MOST = 64
 """Images of a shard, where they are small."""
 

@@ -66,6 +66,13 @@ def bind_masks(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Ma
     outputs = _outputs(graph, card, where)
     if len(outputs) > 1 and benchmark.truth == "classmap":
         raise ModelError(f"{where}: gives objects (boxes, masks and scores), and {benchmark.name} scores classes")
+    whole = len(outputs) > 1 or outputs[0].dtype not in FLOATS
+    done = set(card.objects or {}) - ({"threshold"} if len(outputs) > 1 else set())
+    if whole and done:
+        raise ModelError(
+            f"{where}: gives its answer ready-made, so {', '.join(sorted(done))} under [output] would do nothing: "
+            "leave it out, or do it in the model"
+        )
     protocol = declared(benchmark.protocol, card, where)
     batch, (height, width) = entry.batch or 1, entry.sides
     if batch * entry.channels * (height or 1) * (width or 1) > MAX_BATCH:
@@ -74,7 +81,7 @@ def bind_masks(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Ma
         entry=entry,
         outputs=tuple(output.name for output in outputs),
         classes=len(benchmark.labels) if benchmark.truth == "classmap" else None,
-        whole=len(outputs) > 1 or outputs[0].dtype not in FLOATS,
+        whole=whole,
         size=Size(height, width, batch=batch, fixed=entry.batch is not None),
         tiling=protocol.tiling,
         output=protocol.output,
