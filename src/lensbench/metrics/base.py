@@ -208,6 +208,9 @@ def _nothing() -> None:
     return None
 
 
+PerSample = Callable[[Any, Any], Rows]
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number about predictions, and everything needed to believe it.
@@ -240,7 +243,7 @@ class Metric:
     title: str
     formula: str
     source: str
-    per_sample: Callable[[Any, Any], Rows]
+    per_sample: PerSample
     reduce: Callable[[Rows], float | None]
     additive: Additive | None = None
     without: Callable[[Rows, NDArray[np.intp], int], FloatArray] | None = None

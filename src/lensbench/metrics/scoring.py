@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from lensbench.metrics.agreement import AGREEMENT_METRICS
 from lensbench.metrics.base import (
     ClassInfo,
     Metric,
+    PerSample,
     Prediction,
     Rows,
     Task,
@@ -57,6 +58,13 @@ class MetricValue:
     groups: int
     reason: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As it is recorded: the reason only where there is one."""
+        entry = asdict(self)
+        if entry["reason"] is None:
+            del entry["reason"]
+        return entry
+
 
 def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
     """The metric of that id: one of `METRICS`, ``iou@<class>``, ``torchmetrics:<name>`` with its arguments, one of
@@ -86,6 +94,7 @@ def score(
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
     arguments: Mapping[str, Arguments] | None = None,
+    computed: dict[PerSample, Rows] | None = None,
 ) -> dict[str, MetricValue]:
     """Each metric's value with its interval, in the order asked for.
 
@@ -98,6 +107,7 @@ def score(
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
         arguments: by metric id, those of torchmetrics' classes.
+        computed: rows that are there already; those that are worked out are added.
 
     Raises:
         BenchmarkError: an unknown metric, one that this machine cannot compute, or ``class_info`` of other classes.
@@ -110,7 +120,7 @@ def score(
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
-    computed: dict[Callable[[Any, Any], Rows], Rows] = {}
+    computed = {} if computed is None else computed
     values = {}
     metrics = ready_metrics(metric_ids, "segmentation" if isinstance(truth, MaskTruth) else "classification", arguments)
     for metric in metrics:
@@ -140,7 +150,7 @@ def ready_metrics(
 
 
 def rows_of(
-    per_sample: Callable[[Any, Any], Rows],
+    per_sample: PerSample,
     truth: Truth | MaskTruth,
     prediction: Prediction | MaskPrediction | ViewPrediction,
 ) -> Rows:

@@ -21,6 +21,7 @@ from lensbench.errors import BenchmarkError, ModelError
 from lensbench.metrics.base import (
     FloatArray,
     Metric,
+    PerSample,
     Prediction,
     Rows,
     Truth,
@@ -82,9 +83,6 @@ class ViewPrediction:
         roles = np.array(self.grid, np.uint8) * GRID
         roles[self.reference] += REFERENCE
         return roles
-
-
-PerSample = Callable[[Any, Any], Rows]
 
 
 @cache
@@ -292,5 +290,5 @@ def _interval(base: Metric, kind: _Kind, sign: int) -> Callable[[Rows, NDArray[n
 
 
 def _no_interval(rows: Rows, clusters: NDArray[np.integer[Any]]) -> Interval:
-    reason = "a spread of few, nearly equal values: no interval that was tried holds near 0"
+    reason = "a spread is not smooth near 0: no interval is given"
     return Interval(None, None, "none", 0, reason)
