@@ -76,7 +76,12 @@ def test_a_model_gets_one_matrix_and_a_record_that_says_each_view(model: Path) -
     result, spec = done.record.result, get_benchmark(MICRO, "specimen")
     assert spec.views is not None
     assert result["complete"] and result["digests"]["benchmark"] == spec.digest
-    assert result["grid"] == {"tier": "corrected-12", "digest": spec.views.tier.digest, "reference": "bi-s-ga"}
+    assert result["grid"] == {
+        "tier": "corrected-12",
+        "digest": spec.views.tier.digest,
+        "reference": "bi-s-ga",
+        "metric": "macro_recall",
+    }
     assert [(one["name"], one["digest"]) for one in result["views"]] == [(v.name, v.digest) for v in spec.views.shown]
     values = [one["metrics"]["macro_recall"]["value"] for one in result["views"]]
     metrics = {key: one["value"] for key, one in result["metrics"].items()}
@@ -347,6 +352,8 @@ def test_a_file_without_views_is_refused(tmp_path: Path) -> None:
         ('"clean:top1"', '"top1"', "metric 'top1' is not over views, and the benchmark has some"),
         ('"clean:top1"', '"clean:iou_fg"', "metric 'clean:iou_fg' is of segmentation"),
         ('"clean:top1"', '"clean:top2"', "unknown metric 'top2'"),
+        ('headline = "worst_view:macro_recall"', 'headline = "flip_rate"', "'flip_rate' is made of no other metric"),
+        ('headline = "worst_view:macro_recall"', 'headline = "top1"', "'top1' is made of no other metric"),
     ],
 )
 def test_a_wrong_spec_is_one_line(old: str, new: str, words: str, tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
     arguments, labels = _arguments(data["metrics"].get("arguments", {}), ids), dataset.label_order(chosen.labels)
     never = absent.ids or frozenset() if absent else frozenset[str]()
-    contract, views = _input(data["input"], task), _views(data, where.parent)
+    contract, views = _input(data["input"], task), _views(data, ids[0], where.parent)
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     if manifest is not None and data["cluster"] != HASHED:
         try:
@@ -229,7 +229,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     return Benchmark(
         name=data["name"],
         revision=int(data["revision"]),
-        title=_specimen_title(dataset, chosen) if chosen.synthetic else data["title"],
+        title=_specimen_title(dataset, chosen, views) if chosen.synthetic else data["title"],
         task=task,
         dataset=dataset.name,
         version=version,
@@ -286,12 +286,13 @@ def _protocol(data: Mapping[str, Any], task: str, where: Path) -> Protocol | Non
     return chosen
 
 
-def _specimen_title(dataset: Dataset, config: Config) -> str:
+def _specimen_title(dataset: Dataset, config: Config, views: Views | None) -> str:
     family = f" ({config.family.replace('_', ' ')})" if len(dataset.specimens) > 1 else ""
-    return f"{dataset.title}{family}, specimen"
+    grid = f", {views.tier.title[0].lower()}{views.tier.title[1:]}" if views else ""
+    return f"{dataset.title}{family}{grid}, specimen"
 
 
-def _views(data: Mapping[str, Any], folder: Path) -> Views | None:
+def _views(data: Mapping[str, Any], headline: str, folder: Path) -> Views | None:
     """The views that developed frames are given in; nothing else has any."""
     if (data["input"]["colour"] == "developed") != ("views" in data):
         raise ValueError(
@@ -299,8 +300,11 @@ def _views(data: Mapping[str, Any], folder: Path) -> Views | None:
         )
     if "views" not in data:
         return None
+    from lensbench.metrics.views import KINDS, split_id
     from lensbench.viewspec import views_of
 
+    if split_id(headline) is None:
+        raise ValueError(f"headline {headline!r} is made of no other metric: it begins with one of {', '.join(KINDS)}")
     return views_of(data["views"], folder)
 
 

@@ -1,4 +1,4 @@
-"""What a record says of views beside its metrics: each view on its own, each stage, and the frames that fare worst."""
+"""What a record says of views beside its metrics: each view on its own, each stage, and the frames that lose most."""
 
 from __future__ import annotations
 
@@ -74,7 +74,12 @@ def view_parts(
         each.append({"name": view.name, "digest": view.digest, "compared": views.grid[place], "metrics": values})
     headline = bases[0] if bases and bases[0].id == _bases(benchmark)[0].id else None
     return {
-        "grid": {"tier": views.tier.name, "digest": views.tier.digest, "reference": views.reference.name},
+        "grid": {
+            "tier": views.tier.name,
+            "digest": views.tier.digest,
+            "reference": views.reference.name,
+            "metric": _bases(benchmark)[0].id,
+        },
         "views": each,
         "stages": [] if headline is None else _stages(views.series, headline, rows(headline), clusters),
         "frames": _frames(truth, given, ids, computed),
@@ -110,7 +115,7 @@ def _stages(
 
 
 def _frames(truth: Truth | MaskTruth, given: ViewPrediction, ids: Sequence[str], computed: Computed) -> list[Any]:
-    """The frames that fare worst in some view: by their least score, then their mean."""
+    """The frames that lose most in some view: by what they lose, then their least score."""
     work = rows_by_view(mask_rows if isinstance(truth, MaskTruth) else ranking_rows)
     if work not in computed:
         computed[work] = rows_of(work, truth, given)
@@ -121,7 +126,8 @@ def _frames(truth: Truth | MaskTruth, given: ViewPrediction, ids: Sequence[str],
     compared = np.flatnonzero(rows[ROLE][0] & GRID)
     reference = int(np.flatnonzero(rows[ROLE][0] & REFERENCE)[0])
     least, mean = scores[:, compared].min(axis=1), scores[:, compared].mean(axis=1)
-    order = sorted(range(len(ids)), key=lambda row: (least[row], mean[row], ids[row]))[:WORST]
+    loss = scores[:, reference] - least
+    order = sorted(range(len(ids)), key=lambda row: (-loss[row], least[row], ids[row]))[:WORST]
     return [
         {
             "id": ids[row],

@@ -13,6 +13,8 @@ SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real on
 
 WORST = 5
 """Images that the summary lists."""
+VIEWS = 24
+"""Views that it lists; a record and its report have all of them."""
 
 
 def summary(done: Evaluated) -> str:
@@ -57,9 +59,10 @@ def table(metrics: Mapping[str, Any], head: str = "metric") -> list[str]:
 def views(result: Mapping[str, Any]) -> list[str]:
     """Of a benchmark with views: reference, mean and worst in a line, then each view, each stage, the worst frames."""
     shown = result.get("views", [])
-    base = next(iter(shown[0]["metrics"]), None) if shown else None
-    known = [one for one in shown if base is not None and one["metrics"][base]["value"] is not None]
-    if base is None or len(known) < len(shown):
+    if not shown:
+        return []
+    base = result["grid"]["metric"]
+    if any(one["metrics"].get(base, {"value": None})["value"] is None for one in shown):
         return []
     from lensbench.metrics import get_metric
 
@@ -70,10 +73,12 @@ def views(result: Mapping[str, Any]) -> list[str]:
     clean, mean = values[result["grid"]["reference"]], sum(values[name] for name in compared) / len(compared)
     drop = sign * (clean - values[least])
     line = f"{base}: reference {clean:.4f}, mean {mean:.4f}, worst {values[least]:.4f} ({least}), drop {drop:.4f}"
-    lines = ["", line, *table({one["name"]: one["metrics"][base] for one in shown}, f"{base} by view")]
+    lines = ["", line]
+    if len(shown) <= VIEWS:
+        lines += table({one["name"]: one["metrics"][base] for one in shown}, f"{base} by view")
     if result["stages"]:
         lines += ["", *table({one["name"]: one["drop"] for one in result["stages"]}, "mean drop by stage")]
-    lines += ["", f"{'worst frames':<44} {'reference':>9} {'mean':>6} {'least':>6}"]
+    lines += ["", f"{'frames that lose most':<44} {'reference':>9} {'mean':>6} {'least':>6}"]
     for one in result["frames"][:WORST]:
         lines.append(
             f"{one['id']:<44} {one['reference']:>9.3f} {one['mean']:>6.3f} {one['least']:>6.3f}  {one['view']}"

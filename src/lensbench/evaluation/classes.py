@@ -73,7 +73,7 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         speed = None if reused or not loop else run.rows / loop
-        return finish(result, run.record, seconds, speed)
+        return finish(result, run.record, seconds, speed, ground if spec.views else None)
 
 
 def score_predictions(
