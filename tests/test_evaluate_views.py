@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import sys
@@ -19,13 +20,14 @@ from lensbench import shards
 from lensbench.benchmark import Benchmark, benchmark_dataset, benchmark_root, get_benchmark
 from lensbench.cli import bench
 from lensbench.digest import canonical
-from lensbench.errors import BenchmarkError, DatasetError, ModelError
+from lensbench.errors import BenchmarkError, DatasetError, ModelError, RecordError
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Options, prepared
 from lensbench.isp import develop
+from lensbench.leaderboard.entry import parse_entry
 from lensbench.masks.stored import Row, read_masks, write_masks
-from lensbench.record import read_record
+from lensbench.record import Record, read_record
 from lensbench.splits import Manifest, read_manifest
 from lensbench.viewrunner import Darkroom
 from tests.graphs import bright_model, power_model, power_weights, write
@@ -407,3 +409,71 @@ def test_the_command_says_clean_mean_worst_and_which(model: Path) -> None:
     assert f"worst {values[worst]:.4f} ({worst})" in done.output
     for name in values:
         assert any(line.startswith(name) for line in done.output.splitlines()), name
+
+
+# -- what is shown -------------------------------------------------------------------------------------------
+
+
+def board(*runs: Path) -> str:
+    args = ["leaderboard", MICRO, "--config", "specimen", *map(str, runs), "--out", "board"]
+    done = CliRunner().invoke(bench, args)
+    assert done.exit_code == 0, done.output
+    return Path("board/index.html").read_text(encoding="utf-8")
+
+
+def test_a_board_shows_each_view_and_models_by_view(tmp_path: Path) -> None:
+    runs = []
+    for name in ("one", "two"):
+        path = write(tmp_path / name, power_model())
+        (path.parent / "model.toml").write_text(f'name = "{name}"\nfile = "model.onnx"\ntraining.data = "view {name}"\n')
+        runs.append(run(path.parent).folder)
+    page = board(*runs)
+    matrix_ = page[page.index('id="h-views"') : page.index('id="h-records"')]
+    assert "view one" in matrix_ and "view two" in matrix_ and "Macro recall" in matrix_
+    spec = get_benchmark(MICRO, "specimen")
+    assert spec.views is not None
+    record = read_record(runs[0] / "record.json")
+    for view in record.result["views"]:
+        assert f"{view['metrics']['macro_recall']['value']:.3f}</td>" in matrix_
+        assert f">{view['name']}</th>" in matrix_
+    assert page.count("bi-s-ga (reference)") == 2
+    assert "12: The corrected twelve (corrected-12); reference bi-s-ga" in page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda result: result["grid"].update(reference="nowhere"), "'nowhere' is none of the views"),
+        (lambda result: result["views"].append(result["views"][0]), "two have one name"),
+        (lambda result: result["views"][3].update(compared="yes"), r"views\[3\].compared is neither true nor false"),
+        (lambda result: result["views"][3]["metrics"]["top1"].update(value=7.0), r"views\[3\].metrics.top1.value is 7"),
+        (
+            lambda result: result.update(frames=[{"id": "x", "reference": "1"}]),
+            r"frames\[0\].reference is not a number",
+        ),
+        (lambda result: result.update(stages=[{"name": "x", "views": -1}]), r"stages\[0\].views is not a whole number"),
+        (lambda result: result.update(views="many"), "views is not a list"),
+    ],
+)
+def test_a_record_that_says_what_no_views_can_is_refused(change: Any, words: str, model: Path) -> None:
+    record = read_record(run(model).folder / "record.json")
+    result = json.loads(record.to_json())["result"]
+    change(result)
+    with pytest.raises(RecordError, match=words):
+        parse_entry("x.json", Record(result, record.run))
+
+
+@pytest.mark.parametrize("name", [MICRO, DRONE, "raw_microscopy-isp-i"])
+def test_a_report_shows_the_views_and_the_frames_that_lose_most(name: str, model: Path, tmp_path: Path) -> None:
+    path = write(tmp_path, bright_model(channels=3), "bright.onnx") if name == DRONE else model
+    labels = [] if name == DRONE else ["--labels", "published"]
+    done = CliRunner().invoke(
+        bench, ["eval", "--model", str(path), "--benchmark", name, "--config", "specimen", *labels]
+    )
+    assert done.exit_code == 0, done.output
+    page = next(Path("runs").rglob("report.html")).read_text(encoding="utf-8")
+    record = read_record(next(Path("runs").rglob("record.json"))).result
+    assert page.count('src="data:image/png;base64,') >= 1
+    for view in record["views"]:
+        assert f'<th scope="row">{view["name"]}' in page
+    assert record["frames"][0]["id"] in page

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lensbench.metrics.base import Additive, FloatArray, Metric, Rows
 from lensbench.metrics.classification import mean_of, ranking_rows
+from lensbench.metrics.instances import no_pixels
 from lensbench.metrics.maskrows import mask_rows
 from lensbench.metrics.masks import MaskPrediction, MaskTruth, classes
 from lensbench.metrics.views import GRID, REFERENCE, ROLE, ViewPrediction, rows_by_view
@@ -116,6 +117,13 @@ def _no_views(truth: Any, prediction: Any) -> str | None:
     return None if isinstance(prediction, ViewPrediction) else "needs answers in several views"
 
 
+def _no_pixels(truth: Any, prediction: Any) -> str | None:
+    if not isinstance(prediction, ViewPrediction):
+        return "needs answers in several views"
+    assert isinstance(prediction.flat, MaskPrediction)
+    return no_pixels(truth, prediction.flat)
+
+
 def _metric(
     metric_id: str,
     column: Callable[[Rows], FloatArray],
@@ -174,7 +182,7 @@ AGREEMENT_METRICS: tuple[Metric, ...] = (
         "all_views:iou_fg_macro",
         least_iou,
         rows_by_view(mask_rows),
-        _no_views,
+        _no_pixels,
         (
             "Foreground IoU, worst view of each image",
             "mean over images of the least foreground IoU in any view",
