@@ -423,9 +423,11 @@ def board(*runs: Path) -> str:
 
 def test_a_board_shows_each_view_and_models_by_view(tmp_path: Path) -> None:
     runs = []
-    for name in ("one", "two"):
-        path = write(tmp_path / name, power_model())
-        (path.parent / "model.toml").write_text(f'name = "{name}"\nfile = "model.onnx"\ntraining.data = "view {name}"\n')
+    for name, layout in (("one", "NCHW"), ("two", "NHWC")):  # another file: a board holds one record a model
+        path = write(tmp_path / name, power_model(layout=layout))
+        (path.parent / "model.toml").write_text(
+            f'name = "{name}"\nfile = "model.onnx"\ntraining.data = "view {name}"\n'
+        )
         runs.append(run(path.parent).folder)
     page = board(*runs)
     matrix_ = page[page.index('id="h-views"') : page.index('id="h-records"')]

@@ -28,11 +28,10 @@ from lensbench.metrics.views import (
     REFERENCE,
     ROLE,
     ViewPrediction,
+    by_view,
     rows_by_view,
     rows_of_view,
     split_id,
-    values_by_view,
-    without_by_view,
 )
 from lensbench.stats import jackknife
 
@@ -98,8 +97,7 @@ def _stages(
     """What each stage costs: the mean over its severities of what the reference is better by."""
     if not n_rows(rows):
         return []
-    names, group = np.unique(clusters, return_inverse=True)
-    values, without = values_by_view(base, rows), without_by_view(base, rows, group, len(names))
+    values, without = by_view(base, rows, clusters)
     reference = int(np.flatnonzero(rows[ROLE][0] & REFERENCE)[0])
     sign = 1 if base.direction == "higher" else -1
     found = []

@@ -126,6 +126,14 @@ def without_by_view(base: Metric, rows: Rows, group: NDArray[np.intp], n_groups:
     return np.stack(found)
 
 
+def by_view(base: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]) -> tuple[FloatArray, FloatArray]:
+    """((V,) the metric of each view, (V, G) without each of the clusters that hold a sample it is over)."""
+    over = np.ones(n_rows(rows), bool) if base.keep is None else _kept(base.keep, rows)
+    rows, clusters = filtered(rows, over), clusters[over]
+    names, group = np.unique(clusters, return_inverse=True)
+    return values_by_view(base, rows), without_by_view(base, rows, group, len(names))
+
+
 # -- one value of many ---------------------------------------------------------------------------------------
 
 
@@ -271,11 +279,8 @@ def _lacks(base: Metric, kind: _Kind, truth: Any, prediction: Any) -> str | None
 
 def _extreme(base: Metric, kind: _Kind, sign: int, rows: Rows, clusters: NDArray[np.integer[Any]]) -> Interval:
     """The interval of a worst view, or of a largest drop: over all of the views, because any may be the worst."""
-    over = np.ones(n_rows(rows), bool) if base.keep is None else _kept(base.keep, rows)
-    rows, clusters = filtered(rows, over), clusters[over]
-    names, group = np.unique(clusters, return_inverse=True)
     roles = rows[ROLE][0]
-    values, without = values_by_view(base, rows), without_by_view(base, rows, group, len(names))
+    values, without = by_view(base, rows, clusters)
     if kind.work is _worst:
         grid = (roles & GRID) > 0
         return extreme(without[grid], values[grid], base.scale, largest=sign < 0)
