@@ -83,7 +83,7 @@ def make_result(
     """
     expected = manifest.without(benchmark.absent)
     mine = answers.on(expected.ids)
-    truth = _truth(benchmark, expected, mine.ids)
+    truth = truth_of(benchmark, expected, mine.ids)
     groups = clusters(benchmark, expected, mine.ids)
     given: Prediction | ViewPrediction = mine.prediction
     plain: Prediction | MaskPrediction = mine.prediction
@@ -192,7 +192,8 @@ def clusters(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> ND
     return np.array([index[group[key]] for key in ids], dtype=np.int64)
 
 
-def _truth(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> Truth:
+def truth_of(benchmark: Benchmark, manifest: Manifest, ids: Sequence[str]) -> Truth:
+    """The true classes of `ids`, as part of the whole `manifest`."""
     index = np.array(label_indices(manifest.labels, benchmark.labels), dtype=np.int32)
     support = np.bincount(index, minlength=len(benchmark.labels)).astype(np.int64)
     if len(ids) != len(manifest.ids):
