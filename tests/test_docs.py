@@ -9,7 +9,7 @@ import re
 import shlex
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,18 @@ import numpy as np
 import pytest
 from huggingface_hub import DatasetCard
 
+from lensbench.benchmark import get_benchmark
 from lensbench.cli import COMMANDS, bench
 from lensbench.cli.isp import COMMANDS as ISP
 from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.metrics import METRICS, Metric
+from lensbench.metrics.scoring import VIEW_METRICS
+from lensbench.metrics.views import KINDS
 from lensbench.models.card import TABLES, card
 from lensbench.models.gate import DOMAINS, REFUSED_OPS
 from lensbench.registry import Dataset, get_dataset
 from lensbench.splits import read_manifest
-from scripts import many_aps
+from scripts import many_aps, simulate_worst_view
 from tests.conftest import ROOT
 from tests.graphs import bright_model, detection_model, write
 
@@ -169,6 +172,36 @@ def test_the_tables_of_metrics_are_those_in_the_code() -> None:
     assert table(page, "id") + table(page, "id (segmentation)") == [metric_row(metric) for metric in METRICS.values()]
 
 
+def test_the_metrics_over_views_are_those_in_the_code() -> None:
+    page = text("metrics.md")
+    rows = table(page, "id over views")
+    assert [code(row[0]) for row in rows] == [f"{name}:<id>" for name in KINDS]
+    assert [row[1] for row in rows] == [kind.formula for kind in KINDS.values()]
+    assert [row[2] for row in rows] == [kind.scale or "that of the metric" for kind in KINDS.values()]
+    assert [row[3] for row in rows] == ["lower" if kind.loss else "as the metric" for kind in KINDS.values()]
+    assert table(page, "id (agreement)") == [metric_row(metric) for metric in VIEW_METRICS.values()]
+
+
+def simulated(rows: Iterable[simulate_worst_view.Row]) -> list[list[str]]:
+    shares = ((row.truths, row.method, f"{row.least:.1%}", f"{row.mean:.1%}", f"{row.width:.3f}") for row in rows)
+    return [[cell.replace("%", " %") for cell in row] for row in shares]
+
+
+def test_the_interval_of_a_worst_view_holds_where_plain_ones_do_not() -> None:
+    said = {(row[0], row[1]): float(row[2].split()[0]) for row in table(text("metrics.md"), "true values")}
+    methods = simulate_worst_view.METHODS
+    assert {key[0] for key in said} == set(simulate_worst_view.TRUTHS) and {key[1] for key in said} == set(methods)
+    assert all(share >= 93 for (_, method), share in said.items() if method == methods[2])
+    found = {(row.truths, row.method): row.mean for row in simulate_worst_view.simulate(40)}
+    assert all(found[name, methods[2]] >= 0.93 for name in simulate_worst_view.TRUTHS)
+    assert found["all near 1", methods[1]] < 0.93
+
+
+@pytest.mark.slow
+def test_the_table_of_the_worst_view_is_what_the_script_simulates() -> None:
+    assert table(text("metrics.md"), "true values") == simulated(simulate_worst_view.simulate(2000))
+
+
 def leaves(value: Any, path: str = "") -> Iterator[str]:
     """Dotted names of all fields: a list of tables is `name[]`, and metrics are named `<id>`."""
     if isinstance(value, dict):
@@ -191,11 +224,34 @@ def test_every_field_of_a_record_is_documented_and_no_other(tmp_path: Path) -> N
     done = evaluate_predictions(file, "lifewatch_flowcam", config="specimen", out=tmp_path / "run")
     stored = json.loads((done.folder / "record.json").read_text(encoding="utf-8"))
     page = text("record.md")
-    result, _, run = page.split("\n## ")[1:]
+    result, *_, run = page.split("\n## ")[1:]
     assert set(stored) == {"schema", "result", "sha256", "run"}
     assert {code(row[0]) for row in table(result, "field")} == set(leaves(stored["result"]))
     only_with_a_model = {"seconds.loop"}
     assert {code(row[0]) for row in table(run, "field")} - only_with_a_model == set(leaves(stored["run"]))
+
+
+def test_every_field_of_a_record_on_views_is_documented(tmp_path: Path) -> None:
+    name = "raw_microscopy-isp-k"
+    spec = get_benchmark(name, "specimen")
+    manifest = read_manifest(get_dataset("raw_microscopy"), "specimen", "test")
+    assert spec.views is not None
+    pairs = list(zip(manifest.ids, manifest.labels, strict=True))
+    rows = [(key, view, label) for key, label in pairs for view in spec.views.names]
+    with (tmp_path / "mine.csv").open("w", newline="", encoding="utf-8") as handle:
+        csv.writer(handle).writerows([("id", "view", "label"), *rows])
+    result = evaluate_predictions(tmp_path / "mine.csv", name, config="specimen", out=tmp_path / "run").record.result
+    score = {"value", "low", "high", "method", "groups"}
+    shown = {key: result[key] for key in ("grid", "views", "stages", "frames")}
+    assert all(score <= one.keys() for view in shown["views"] for one in view["metrics"].values())
+    assert all(score <= stage["drop"].keys() for stage in shown["stages"])
+    flat = {
+        "grid": shown["grid"],
+        "views": [{**view, "metrics": None} for view in shown["views"]],
+        "stages": [{**stage, "drop": None} for stage in shown["stages"]],
+        "frames": shown["frames"],
+    }
+    assert {code(row[0]) for row in table(text("record.md"), "field of a result on views")} == set(leaves(flat))
 
 
 def test_every_field_of_a_segmentations_record_is_documented(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real on
 
 WORST = 5
 """Images that the summary lists."""
+VIEWS = 24
+"""Views that it lists; a record and its report have all of them."""
 
 
 def summary(done: Evaluated) -> str:
@@ -26,7 +28,8 @@ def summary(done: Evaluated) -> str:
     if benchmark["synthetic"]:
         lines.append(SYNTHETIC)
     lines += ["", *table(result["metrics"])]
-    lines += worst(result.get("images", []))
+    lines += views(result)
+    lines += worst([] if "views" in result else result.get("images", []))
     lines += [f"protocol: {text}" for text in protocol(result)]
     lines += [f"INCOMPLETE: {text}" for text in gaps(result)]
     lines += [f"not used: {text}" for text in unused(result)]
@@ -43,9 +46,9 @@ def summary(done: Evaluated) -> str:
     return printable("\n".join(lines))
 
 
-def table(metrics: Mapping[str, Any]) -> list[str]:
+def table(metrics: Mapping[str, Any], head: str = "metric") -> list[str]:
     """One line per metric: id, value, 95 % interval and how it was made."""
-    lines = [f"{'metric':<28} {'value':>9}   95 % interval"]
+    lines = [f"{head:<28} {'value':>9}   95 % interval"]
     for key, entry in metrics.items():
         if entry["value"] is None:
             lines.append(f"{key:<28} {'–':>9}   {entry.get('reason', '')}")
@@ -54,6 +57,36 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
         how = f"{entry['method']}, {entry['groups']} groups" if entry["low"] is not None else entry.get("reason", "")
         lines.append(f"{key:<28} {entry['value']:>9.6f}   {interval}  {how}")
     return lines
+
+
+def views(result: Mapping[str, Any]) -> list[str]:
+    """Of a benchmark with views: reference, mean and worst in a line, then each view, each stage, the worst frames."""
+    shown = result.get("views", [])
+    if not shown:
+        return []
+    base = result["grid"]["metric"]
+    if any(one["metrics"].get(base, {"value": None})["value"] is None for one in shown):
+        return []
+    from lensbench.metrics import get_metric
+
+    sign = 1 if get_metric(base).direction == "higher" else -1
+    values = {one["name"]: one["metrics"][base]["value"] for one in shown}
+    compared = [one["name"] for one in shown if one["compared"]]
+    least = min(compared, key=lambda name: sign * values[name])
+    clean, mean = values[result["grid"]["reference"]], sum(values[name] for name in compared) / len(compared)
+    drop = sign * (clean - values[least])
+    line = f"{base}: reference {clean:.4f}, mean {mean:.4f}, worst {values[least]:.4f} ({least}), drop {drop:.4f}"
+    lines = ["", line]
+    if len(shown) <= VIEWS:
+        lines += table({one["name"]: one["metrics"][base] for one in shown}, f"{base} by view")
+    if result["stages"]:
+        lines += ["", *table({one["name"]: one["drop"] for one in result["stages"]}, "mean drop by stage")]
+    lines += ["", f"{'frames that lose most':<44} {'reference':>9} {'mean':>6} {'least':>6}"]
+    for one in result["frames"][:WORST]:
+        lines.append(
+            f"{one['id']:<44} {one['reference']:>9.3f} {one['mean']:>6.3f} {one['least']:>6.3f}  {one['view']}"
+        )
+    return [*lines, ""]
 
 
 def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -52,7 +52,7 @@ def evaluate(
     from lensbench.models.fit import chosen, scorable
 
     options = Options(source, partial, out, progress, confirm, time.perf_counter())
-    read = _read_model(model)
+    read = read_model(model)
     spec = scorable(chosen(read, benchmark, config))
     if spec.task == "segmentation":
         from lensbench.evaluation import masks
@@ -107,7 +107,8 @@ def evaluate_predictions(
     return classes.score_predictions(brought, spec, labels, options)
 
 
-def _read_model(model: str | Path) -> Model:
+def read_model(model: str | Path) -> Model:
+    """The model in an `.onnx` file or a folder, or ``module:function``; raises ModelError."""
     from lensbench.models.function import is_function, read_function
     from lensbench.models.onnx import read_onnx
 

@@ -17,6 +17,7 @@ import onnxruntime
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
+from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -31,18 +32,19 @@ from lensbench.evaluation.run import (
     slug,
 )
 from lensbench.maskresult import make_mask_result
-from lensbench.maskrunner import Network, answer_rows, probe
+from lensbench.maskrunner import Network, answer_rows, check_steady, probe
 from lensbench.masks.protocol import Protocol
 from lensbench.masks.read import open_masks
 from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
-from lensbench.masks.values import Kind
-from lensbench.masktruth import TrueMaps, ids_of
+from lensbench.masks.values import Kind, Value
+from lensbench.masktruth import TrueMaps, keys_of
 from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
 from lensbench.models.model import Model
 from lensbench.paths import atomic
-from lensbench.predictions import VIEW
+from lensbench.predictions import VIEW, whole_ids
 from lensbench.runner import CorruptImageError, Images, open_images
 from lensbench.shards import locked
+from lensbench.viewrunner import Frames, answer_views, reference_image
 
 SHOWN = 5
 """Names that a note lists."""
@@ -52,7 +54,8 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
     """Run a segmentation model over the split and score it."""
     contract = bind_masks(model.graph_for(spec), model.card, spec, model.file)
     ground = prepared(spec, options)
-    images, truth = open_images(ground.files), _truth(ground)
+    images: Images | Frames = open_images(ground.files) if spec.views is None else open_frames(ground)
+    truth = _truth(ground)
     if len(images) != len(ground.ids):
         raise DatasetError(
             f"{spec.dataset} ({spec.config}): {len(ground.ids)} ids for {len(images)} images in the cache"
@@ -74,7 +77,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
-        return finish(result, run.record, seconds, None if reused or not loop else len(images) / loop, ground)
+        return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)
 
 
 def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Evaluated:
@@ -136,7 +139,9 @@ def _as_used(protocol: Protocol, feed: MaskFeed) -> Mapping[str, Any]:
 
 
 def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, options: Options) -> MaskRun:
-    size = shard_of(truth.shape(0))
+    views = len(ground.spec.views.names) if ground.spec.views else 1
+    size = max(1, shard_of(truth.shape(0)) // views) * views  # a frame's views are in one shard
+    rows = len(ground.ids) * views
     plan = {
         "benchmark": ground.spec.digest,
         "data": ground.digest,
@@ -144,7 +149,7 @@ def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, 
         "feed": asdict(contract.feed),
         "protocol": contract.protocol.to_json(),
         "kind": contract.feed.kind,
-        "rows": len(ground.ids),
+        "rows": rows,
         "shard": size,
         "versions": {
             "numpy": np.__version__,
@@ -152,11 +157,11 @@ def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, 
             "opencv": cv2.__version__,
         },
     }
-    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, len(ground.ids), size)
+    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, rows, size)
 
 
 def _infer(
-    model: Model, feed: MaskFeed, run: MaskRun, images: Images, ground: Ground, options: Options
+    model: Model, feed: MaskFeed, run: MaskRun, images: Images | Frames, ground: Ground, options: Options
 ) -> tuple[int, float]:
     """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
     run.open()
@@ -165,22 +170,30 @@ def _infer(
     network = Network(feed, model.open(feed.entry.name, feed.outputs), model.file)
     todo = [shard for shard in run.shards if not run.holds(shard[0], shard[2] - shard[1])]
     reused = run.rows - sum(stop - start for _, start, stop in todo)
-    progress = options.progress
+    names, progress = ground.spec.views.names if ground.spec.views else (VIEW,), options.progress
+    advance = progress.advance if progress else _nothing
+
+    def answers_of(start: int, stop: int) -> tuple[list[Value], list[str]]:
+        if isinstance(images, Frames):
+            return answer_views(images, start // len(names), stop // len(names), network, cores(), advance)
+        return answer_rows(images, start, stop, network, cores(), advance)
+
     if progress:
         progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
     try:
-        if todo:
+        if todo and isinstance(images, Frames):
+            check_steady(reference_image(images, 0, feed.entry), network)
+        elif todo and not isinstance(images, Frames):
             probe(images, network)
         first = time.perf_counter()
         with ThreadPoolExecutor(1) as writer:  # a shard is packed and written while the next one is inferred
             writing: Future[None] | None = None
             for path, start, stop in todo:
-                answers, words = answer_rows(
-                    images, start, stop, network, cores(), progress.advance if progress else _nothing
-                )
+                answers, words = answers_of(start, stop)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(run.keep, path, ground.ids[start:stop], answers, words)
+                ids = ground.ids[start // len(names) : stop // len(names)]
+                writing = writer.submit(run.keep, path, ids, answers, words, names)
             if writing is not None:
                 writing.result()
         loop = time.perf_counter() - first
@@ -228,9 +241,14 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
 
     stated = {"benchmark": ground.spec.digest}
     if path.suffix.lower() == ".parquet" and path.is_file():
-        kind, ids, extra = _stored(path, ground, shapes)
-        write_masks(into, shown(_of(path, shapes), len(ids)), kind, stated)
-        return _Taken(into, extra, ())
+        found = _stored(path, ground, shapes)
+        write_masks(into, shown(_of(path, shapes, found), found.rows), found.kind, stated)
+        return _Taken(into, found.extra, found.gaps)
+    if ground.spec.views is not None:
+        raise ModelError(
+            f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in one .parquet, as `bench eval` "
+            "stores them: a row for each id and view"
+        )
     with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
         rows = (Row(key, VIEW, value) for key, value in files)
         kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
@@ -245,30 +263,44 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     return _Taken(into, len(report.extra), tuple(notes))
 
 
-def _stored(path: Path, ground: Ground, shapes: Mapping[str, tuple[int, int]]) -> tuple[Kind, tuple[str, ...], int]:
-    """(kind, ids that are the benchmark's, number of others) of a stored file, checked."""
+@dataclass(frozen=True)
+class _Stored:
+    """A stored file, checked: its kind, the ids of the benchmark that it answers in every view, what else it holds."""
+
+    kind: Kind
+    ids: frozenset[str]
+    rows: int
+    extra: int
+    gaps: tuple[str, ...]
+
+
+def _stored(path: Path, ground: Ground, shapes: Mapping[str, tuple[int, int]]) -> _Stored:
+    """Raises ModelError for a file of another kind, another order, or about no image of the benchmark."""
     kind, _ = stated_of(path)
     if kind not in ground.spec.kinds:
         raise ModelError(f"{path.name}: holds a {kind}, and {ground.spec.name} takes {', '.join(ground.spec.kinds)}")
-    ids = ids_of(path)
-    if list(ids) != sorted(set(ids)):
-        raise ModelError(f"{path.name}: its rows are not sorted by id, one each, as `bench eval` stores them")
-    mine = tuple(key for key in ids if key in shapes)
-    if not mine:
+    views = ground.spec.views.names if ground.spec.views else (VIEW,)
+    keys = keys_of(path)
+    whole, gaps = whole_ids(keys, views, path)
+    place = {view: at for at, view in enumerate(views)}
+    if keys != sorted(keys, key=lambda key: (key[0], place[key[1]])):
+        order = " and of each id in the order of the views" if len(views) > 1 else ""
+        raise ModelError(f"{path.name}: its rows are not sorted by id{order}, as `bench eval` stores them")
+    ids = {key for key, _ in keys}
+    if not ids & shapes.keys():
         raise ModelError(
             f"{path.name}: none of its {len(ids)} ids is in the {ground.spec.split} split of {ground.spec.dataset}; "
             f"ids look like {ground.ids[0]!r}"
         )
-    return kind, mine, len(ids) - len(mine)
+    mine = frozenset(whole) & shapes.keys()
+    return _Stored(kind, mine, len(mine) * len(views), len(ids - shapes.keys()), gaps)
 
 
-def _of(path: Path, shapes: Mapping[str, tuple[int, int]]) -> Iterator[Row]:
+def _of(path: Path, shapes: Mapping[str, tuple[int, int]], found: _Stored) -> Iterator[Row]:
     """The rows of a stored file that are about the benchmark's images."""
     for row in read_masks(path):
-        if row.id not in shapes:
+        if row.id not in found.ids:
             continue
-        if row.view != VIEW:
-            raise ModelError(f"{path.name}: holds the view {row.view!r}, and this benchmark has only {VIEW!r}")
         if row.value.shape != shapes[row.id]:
             raise ModelError(f"{path.name}: {row.id!r} is {row.value.shape}, the image is {shapes[row.id]}")
         yield row

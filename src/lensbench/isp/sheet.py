@@ -6,7 +6,7 @@ sharpening and denoising are seen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -28,19 +28,26 @@ PAPER, INK = (250, 250, 250), (20, 20, 20)
 
 def contact_sheet(raw: NDArray[Any], camera: Camera, views: Sequence[View], sample: str = "") -> NDArray[np.uint8]:
     """RGB, uint8. Views are developed one by one: a large frame need not fit the memory in all of them."""
-    factor = min(1.0, CELL / max(raw.shape))
-    height, width = (max(1, round(length * factor)) for length in raw.shape)
-    columns = _columns(len(views))
-    rows = -(-len(views) // columns)
+    pictures = ((view.name, eight_bits(develop(raw, camera, view, sample=sample))) for view in views)
+    return sheet_of(pictures, raw.shape, len(views))
+
+
+def sheet_of(
+    pictures: Iterable[tuple[str, NDArray[np.uint8]]], shape: tuple[int, ...], count: int
+) -> NDArray[np.uint8]:
+    """The sheet of `count` named pictures H×W×3 of one shape."""
+    factor = min(1.0, CELL / max(shape))
+    height, width = (max(1, round(length * factor)) for length in shape)
+    columns = _columns(count)
+    rows = -(-count // columns)
     tall = height if factor == 1 else 2 * height + MARGIN
     across, down = width + MARGIN, tall + CAPTION + MARGIN
     sheet = Image.new("RGB", (columns * across + MARGIN, rows * down + MARGIN), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for number, view in enumerate(views):
+    for number, (name, picture) in enumerate(pictures):
         left, top = MARGIN + number % columns * across, MARGIN + number // columns * down
-        picture = eight_bits(develop(raw, camera, view, sample=sample))
         small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-        draw.text((left, top), view.name, INK, font)
+        draw.text((left, top), name, INK, font)
         sheet.paste(Image.fromarray(small), (left, top + CAPTION))
         if factor < 1:
             detail = Image.fromarray(_middle(picture, height, width))

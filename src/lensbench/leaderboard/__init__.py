@@ -5,7 +5,8 @@ writes its three files, `Leaderboard.to_pandas` gives the table.
 """
 
 from lensbench.leaderboard.board import Leaderboard, read_board
-from lensbench.leaderboard.entry import Entry, Score
+from lensbench.leaderboard.entry import Entry
+from lensbench.leaderboard.scores import Score
 from lensbench.leaderboard.standing import Apart, Ranked, Refused, Standing
 
 __all__ = ["Apart", "Entry", "Leaderboard", "Ranked", "Refused", "Score", "Standing", "read_board"]

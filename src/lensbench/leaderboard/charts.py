@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lensbench.leaderboard.entry import Score
+from lensbench.leaderboard.scores import Score
 
 LEVELS = (0.01, 0.05, 0.10, 0.25, 0.50, 0.75, 0.90)
 """Where the second to eighth colour of a confusion matrix begin, as shares of the true class."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lensbench.benchmark import Benchmark
-from lensbench.leaderboard.entry import Score
+from lensbench.leaderboard.scores import Score
 from lensbench.metrics import get_metric
 
 MAIN = 6

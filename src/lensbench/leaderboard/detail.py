@@ -15,6 +15,7 @@ from lensbench.leaderboard.columns import (
 )
 from lensbench.leaderboard.entry import ClassRow, Entry
 from lensbench.leaderboard.escape import as_html, web_url
+from lensbench.leaderboard.viewcharts import frames_html, views_html
 
 CONFUSED = 15
 """Pairs that the list of the most confused classes shows."""
@@ -49,6 +50,7 @@ def detail(entry: Entry, columns: Sequence[Column], tag: str, reason: str = "") 
         f"<div>{_metrics(entry, columns)}</div>",
         f"<div>{_map(entry)}{_curve(entry)}</div>",
         "</div>",
+        _views(entry),
         _worst(entry),
         _most_confused(entry),
         _classes(entry),
@@ -185,6 +187,13 @@ def _curve(entry: Entry) -> str:
     ]
     head = _heads("#IoU", "#F1", "0 … 1", "#Found", "#False", "#Missed")
     return f"<h4>F1 over the threshold</h4>{_scrolled(f'F1 over the threshold of {entry.name}', head, rows)}"
+
+
+def _views(entry: Entry) -> str:
+    if entry.viewing is None or not (drawn := views_html(entry.viewing)):
+        return ""
+    frames = frames_html(entry.viewing)
+    return f"<h4>Views</h4>{drawn}" + (f"<h4>Frames that lose most</h4>{frames}" if frames else "")
 
 
 def _worst(entry: Entry) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lensbench.errors import BenchmarkError, RecordError
+from lensbench.errors import RecordError
 from lensbench.leaderboard.escape import clean
 from lensbench.leaderboard.fields import (
     BOUNDS,
@@ -29,26 +29,12 @@ from lensbench.leaderboard.fields import (
     truth,
     whole,
 )
+from lensbench.leaderboard.scores import NO_SCORE, Score, parse_scores
 from lensbench.leaderboard.segments import Segments, parse_segments
-from lensbench.metrics import get_metric
+from lensbench.leaderboard.viewing import Viewing, parse_views
 from lensbench.record import Record
 
 CLASSES = 5_000
-
-
-@dataclass(frozen=True)
-class Score:
-    """One metric of one record: value and 95 % interval, None where it could not be computed."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    method: str
-    groups: int
-    reason: str
-
-
-NO_SCORE = Score(None, None, None, "none", 0, "not in the record")
 
 
 @dataclass(frozen=True)
@@ -104,6 +90,8 @@ class Entry:
     notes: tuple[str, ...]
     segments: Segments | None = None
     """What a segmentation's record says beside its metrics; None for classification."""
+    viewing: Viewing | None = None
+    """What a record on frames in several views says of each; None for others."""
 
     def score(self, metric: str) -> Score:
         """The score of one metric; all None where the record has none."""
@@ -147,12 +135,13 @@ def _entry(key: str, record: Record) -> Entry:
         digests={name: maybe_text(digests.get(name), f"digests.{name}", NAME) for name in DIGESTS},
         complete=truth(result.get("complete"), "complete"),
         coverage=_coverage(mapping(result, "coverage")),
-        scores=_scores(mapping(result, "metrics")),
+        scores=parse_scores(mapping(result, "metrics")),
         classes=classes,
         confusion=_confusion(result.get("confusion", []), len(classes)),
         assumed=texts(result.get("assumed"), "assumed", PROSE),
         notes=texts(result.get("notes", []), "notes", PROSE),
         segments=parse_segments(result) if "protocol" in result else None,
+        viewing=parse_views(result) if "grid" in result else None,
     )
     _agrees(entry)
     return entry
@@ -183,39 +172,6 @@ def _coverage(data: Mapping[str, Any]) -> Coverage:
 
 
 COUNTS = ("expected", "scored", "absent", "missing", "extra")
-
-
-def _scores(data: Mapping[str, Any]) -> dict[str, Score]:
-    if len(data) > 500:
-        raise RecordError(f"metrics: {len(data)} are more than a record can hold")
-    return {clean(name, NAME): _score(name, value) for name, value in data.items()}
-
-
-def _score(name: str, data: Any) -> Score:
-    where = f"metrics.{clean(name, NAME)}"
-    if not isinstance(data, Mapping):
-        raise RecordError(f"{where} is not a table")
-    bounds = BOUNDS[_scale(name)]
-    value, low, high = (maybe_number(data.get(part), f"{where}.{part}", bounds) for part in ("value", "low", "high"))
-    if (low is None) != (high is None) or (low is not None and value is None):
-        raise RecordError(f"{where}: an interval needs a value and two ends")
-    if low is not None and high is not None and low > high:
-        raise RecordError(f"{where}: its interval ends before it begins")
-    return Score(
-        value,
-        low,
-        high,
-        method=text(data.get("method"), f"{where}.method", NAME),
-        groups=whole(data.get("groups"), f"{where}.groups"),
-        reason=maybe_text(data.get("reason"), f"{where}.reason", LINE) or "",
-    )
-
-
-def _scale(name: str) -> str:
-    try:
-        return get_metric(name).scale
-    except BenchmarkError:
-        return "real"
 
 
 def _class(index: int, data: Any) -> ClassRow:

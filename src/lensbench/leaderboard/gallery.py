@@ -50,6 +50,10 @@ class Report:
     curve: Sequence[CurvePoint]
     images: Sequence[tuple[str, ImageScore]]
     notes: Sequence[str] = ()
+    views: str = ""
+    """HTML: the scores of each view, where there are several."""
+    sheets: Sequence[tuple[str, bytes]] = ()
+    """(what it shows, PNG) of frames in all views."""
 
 
 def value_of(image: ImageScore) -> float | None:
@@ -107,8 +111,10 @@ def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
         )
         if report.curve
         else "",
+        _section("views", "Views", report.views) if report.views else "",
+        _section("sheets", "Frames in every view", _sheets(report)) if report.sheets else "",
         _section("pictures", "Pictures, worst first", _gallery(report, drawings)) if drawings else "",
-        _section("images", "Every image, worst first", _images(report)),
+        _section("images", "Every image, worst first", _images(report)) if report.images else "",
         _section("notes", "Notes", _list(report.notes)) if report.notes else "",
         "</main>",
         "</body>",
@@ -168,6 +174,18 @@ def _gallery(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
     rest = len(report.images) - len(drawings)
     more = f"<p class=quiet>{rest:,} images more are in the table.</p>" if rest > 0 else ""
     return f'{legend(words)}<div class="gallery">{"".join(figures)}</div>{more}'
+
+
+def _sheets(report: Report) -> str:
+    """Each contact sheet with its words; the picture itself names the views."""
+    figures = []
+    for told, picture in report.sheets:
+        words, data = as_html(clean(told, 300)), base64.b64encode(picture).decode()
+        figures.append(
+            f'<figure class="sheet"><img src="data:image/png;base64,{data}" alt="{words}">'
+            f"<figcaption>{words}</figcaption></figure>"
+        )
+    return "".join(figures)
 
 
 def _facts(report: Report) -> str:

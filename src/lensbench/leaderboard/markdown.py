@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from lensbench.leaderboard.columns import MAIN, NONE, Column, interval_text, value_text
-from lensbench.leaderboard.entry import Entry, Score
+from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_markdown, clean, web_url
+from lensbench.leaderboard.scores import Score
 from lensbench.leaderboard.standing import Ranked, Standing
 from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, commands, pinned_text, rank_text
 

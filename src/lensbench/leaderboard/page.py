@@ -17,6 +17,7 @@ from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
+from lensbench.leaderboard.viewcharts import matrix_html
 from lensbench.leaderboard.words import BANNER, HASH, commands, pinned_text, rank_text
 
 
@@ -44,6 +45,7 @@ def page_text(board: Standing) -> str:
         f"{_about(board)}</header>",
         "<main>",
         _section("ranking", "Ranking", ranking(board)),
+        _matrix(board),
         _apart(board),
         _refused(board),
         _records(board),
@@ -84,6 +86,7 @@ def _about(board: Standing) -> str:
         ("Samples", samples),
         ("Classes", f"{len(benchmark.labels):,}"),
         ("Input", f"{size} {contract.colour}{resize}"),
+        ("Views", _views(board)),
         ("Protocol", _protocol(board)),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
@@ -92,9 +95,21 @@ def _about(board: Standing) -> str:
     return definition_list(pairs)
 
 
+def _views(board: Standing) -> str:
+    views = board.benchmark.views
+    if views is None:
+        return ""
+    return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
+
+
 def _protocol(board: Standing) -> str:
     protocol = board.benchmark.protocol
     return as_html(f"{protocol.name}: {compared_text(protocol.to_json()['scoring'])}") if protocol else ""
+
+
+def _matrix(board: Standing) -> str:
+    drawn = matrix_html([row.entry for row in board.ranked])
+    return _section("views", "Models by view", drawn) if drawn else ""
 
 
 def _apart(board: Standing) -> str:

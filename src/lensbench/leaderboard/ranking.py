@@ -9,8 +9,9 @@ from lensbench.benchmark import Reference
 from lensbench.leaderboard.charts import Axis, axis, axis_labels, whisker
 from lensbench.leaderboard.columns import MAIN, NONE, Column, count_text, interval_text, value_text
 from lensbench.leaderboard.detail import anchor, find_text, link
-from lensbench.leaderboard.entry import Entry, Score
+from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_html, clean
+from lensbench.leaderboard.scores import Score
 from lensbench.leaderboard.standing import Ranked, Standing
 from lensbench.leaderboard.words import NEAR, NO_INTERVAL, eval_command, rank_text
 

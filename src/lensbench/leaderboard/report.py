@@ -1,8 +1,13 @@
-"""`report.html` of a segmentation run: the record's scores, and its worst images as they lie on disk."""
+"""`report.html` of a run whose images are at hand: the record's scores, and its worst images as they lie on disk.
+
+Of a segmentation the worst images with what was found in them; of frames in several views the scores of each view,
+and the worst frames in all of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +17,30 @@ from numpy.typing import NDArray
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import LensbenchError, ModelError
+from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Evaluated, Ground
+from lensbench.isp.after import eight_bits
+from lensbench.isp.sheet import sheet_of
 from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
 from lensbench.leaderboard.segments import compared_text
+from lensbench.leaderboard.viewcharts import frames_html, views_html
+from lensbench.leaderboard.viewing import Viewing, parse_views
 from lensbench.masks.stored import read_masks
 from lensbench.masktruth import TrueMaps
 from lensbench.metrics import CurvePoint, ImageScore, get_metric
 from lensbench.paths import write_text
+from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
+from lensbench.viewrunner import Darkroom, Image
 
 MOST = 24
 """Pictures on a page."""
+SHEETS, SHEETS_BYTES = 3, 3 << 20
+"""Frames shown in every view, and what they may take of a page."""
+VIEWS, SMALLEST = 24, 120
+"""Views on a sheet (of more, the reference and the most severe of each kind), and pixels of a picture's side."""
 
 
 def write_report(done: Evaluated) -> Path:
@@ -34,8 +50,10 @@ def write_report(done: Evaluated) -> Path:
     """
     assert done.ground is not None
     report = report_of(done.record.result, done.ground.spec)
+    if done.ground.spec.views is not None:
+        report = replace(report, sheets=tuple(_sheets(done.record.result, done.ground)))
     worst = [name for name, _ in worst_first(report.images)[:MOST]]
-    drawn = dict(_drawings(set(worst), done.ground, done.folder / "predictions.parquet"))
+    drawn = dict(_drawings(set(worst), done.ground, done.folder / "predictions.parquet")) if worst else {}
     path = done.folder / REPORT
     try:
         write_text(path, report_text(report, within_budget((name, drawn[name]) for name in worst)))
@@ -45,7 +63,7 @@ def write_report(done: Evaluated) -> Path:
 
 
 def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
-    """What the result of a record on the segmentation `spec` says, for the page."""
+    """What the result of a record on `spec` says, for the page."""
     benchmark, model, coverage = result["benchmark"], result["model"], result["coverage"]
     scores = [
         (get_metric(key, spec.arguments.get(key)).title, one["value"], one["low"], one["high"])
@@ -56,16 +74,67 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
         synthetic=benchmark["synthetic"],
         facts=[
             ("Benchmark", f"{benchmark['name']} ({benchmark['config']}, {benchmark['split']})"),
-            ("Protocol", result["protocol"]["name"]),
             ("Images", f"{coverage['scored']:,} of {coverage['expected']:,}"),
-            ("Compared", compared_text(result["protocol"]["scoring"])),
-            ("Made", _made(result["protocol"]["output"])),
+            *_how(result),
         ],
         scores=scores,
-        curve=[CurvePoint(**point) for point in result["curve"]],
-        images=[(one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result["images"]],
+        curve=[CurvePoint(**point) for point in result.get("curve", [])],
+        images=[
+            (one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result.get("images", [])
+        ],
+        views=_views(parse_views(result)) if "grid" in result else "",
         notes=[f"Assumed: {text}" for text in result["assumed"]] + list(result["notes"]),
     )
+
+
+def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How answers were made and compared, and in which views."""
+    facts = []
+    if "protocol" in result:
+        protocol = result["protocol"]
+        facts = [
+            ("Protocol", protocol["name"]),
+            ("Compared", compared_text(protocol["scoring"])),
+            ("Made", _made(protocol["output"])),
+        ]
+    if "grid" in result:
+        grid = result["grid"]
+        facts.append(("Views", f"{len(result['views'])} of {grid['tier']}, reference {grid['reference']}"))
+        facts.append(("Images and pictures", "of the reference view"))
+    return facts
+
+
+def _views(viewing: Viewing) -> str:
+    frames = frames_html(viewing)
+    return views_html(viewing) + (f"<h3>Frames that lose most</h3>{frames}" if frames else "")
+
+
+def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, bytes]]:
+    """Contact sheets of the frames that fared worst, as PNG, as many as a page has room for."""
+    views, frames, budget = ground.spec.views, open_frames(ground), SHEETS_BYTES
+    assert views is not None
+    last = {places[-1] for places in views.series.values()}
+    shown = [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
+    room = Darkroom(frames)
+    for one in result["frames"][:SHEETS]:
+        at = ground.ids.index(one["id"])
+        developed: dict[int, Image] = {}
+        for places, images in room.images(at):
+            developed.update(zip(places, images, strict=True))
+        pictures = [(views.names[place], _enlarged(eight_bits(developed[place]))) for place in shown]
+        sheet = sheet_of(pictures, pictures[0][1].shape[:2], len(pictures))
+        written, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
+        budget -= png.size
+        if not written or budget < 0:
+            return
+        told = f"{one['id']}: {one['reference']:.3f} in the reference view, {one['least']:.3f} in {one['view']}"
+        yield told, png.tobytes()
+
+
+def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A small picture with every pixel as a square, so that the name above it has room."""
+    times = -(-SMALLEST // max(picture.shape[:2]))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def _made(output: Mapping[str, Any] | None) -> str:
@@ -89,8 +158,9 @@ def _drawings(wanted: set[str], ground: Ground, answers: Path) -> Iterator[tuple
     images, instances = open_images(ground.files), spec.truth == "labelmap"
     truth = TrueMaps.of(ground.files, ground.ids, instances)
     place = {key: row for row, key in enumerate(ground.ids)}
+    reference = spec.views.reference.name if spec.views else VIEW
     for row in read_masks(answers):
-        if row.id in wanted:
+        if row.id in wanted and row.view == reference:
             at = place[row.id]
             pixels = _pixels(images.slices(at, at + 1)[0], ground.corrupt(at))
             classes = 0 if instances else len(spec.labels)

@@ -9,9 +9,10 @@ from lensbench.benchmark import Benchmark, Reference
 from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
-from lensbench.leaderboard.entry import Entry, Score, parse_entry
+from lensbench.leaderboard.entry import Entry, parse_entry
 from lensbench.leaderboard.escape import clean
 from lensbench.leaderboard.fields import NAME
+from lensbench.leaderboard.scores import Score
 from lensbench.record import Record
 
 

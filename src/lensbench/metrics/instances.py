@@ -132,7 +132,8 @@ def no_objects(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
     return "needs objects, the predictions are class maps" if prediction.kind == "classmap" else None
 
 
-def _no_pixels(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
+def no_pixels(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
+    """Why pixels cannot be compared, or None."""
     if not truth.instances and len(truth.classes) > 2 and prediction.kind != "classmap":
         return f"needs class maps of {len(truth.classes)} classes, the predictions are objects without a class"
     return None
@@ -141,7 +142,7 @@ def _no_pixels(truth: MaskTruth, prediction: MaskPrediction) -> str | None:
 def _no_class(truth: MaskTruth, prediction: MaskPrediction, name: str) -> str | None:
     if name not in truth.classes:
         return f"no class {name!r}; the classes are {', '.join(truth.classes)}"
-    return _no_pixels(truth, prediction)
+    return no_pixels(truth, prediction)
 
 
 def mask_metric(
@@ -291,12 +292,12 @@ def _of_pixels() -> list[Metric]:
         pooled = f"{formula} of the foreground pixels of the split"
         own = f"mean over images of {formula} of foreground pixels; 1 where there are none"
         metrics += [
-            mask_metric(f"{name}_fg", split, f"Foreground {title}", pooled, source, _no_pixels),
-            mask_metric(f"{name}_fg_macro", image, f"Foreground {title}, mean of images", own, source, _no_pixels),
+            mask_metric(f"{name}_fg", split, f"Foreground {title}", pooled, source, no_pixels),
+            mask_metric(f"{name}_fg_macro", image, f"Foreground {title}, mean of images", own, source, no_pixels),
         ]
     miou = "mean over classes in the truth, background included, of TP / (TP + FP + FN) of pixels"
     voc = "Everingham et al., IJCV 111:98-136 (2015)"
-    return [*metrics, mask_metric("miou", Additive(_class_sums, _miou), "Mean IoU of classes", miou, voc, _no_pixels)]
+    return [*metrics, mask_metric("miou", Additive(_class_sums, _miou), "Mean IoU of classes", miou, voc, no_pixels)]
 
 
 CLASS_IOU = "iou@"
