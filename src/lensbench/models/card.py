@@ -22,6 +22,8 @@ SIZE = 1 << 20
 KINDS = ("logits", "probabilities", "labelmap", "classmap", "detections")
 OBJECTS = ("threshold", "method", "connectivity", "min_size")
 """Entries of [output] that say how a segmentation's objects are made; see `masks.postprocess.Output`."""
+FUNCTIONS = ("lensbench.masks.classic:otsu_watershed",)
+"""What `function` may name: code that comes with lensbench, and no other, for a stranger may have written the card."""
 TABLES = {
     "": (
         "name",
@@ -30,6 +32,7 @@ TABLES = {
         "benchmark",
         "config",
         "file",
+        "function",
         "labels",
         "input",
         "output",
@@ -54,6 +57,8 @@ class Card:
     benchmark: str | None = None
     config: str | None = None
     file: str | None = None
+    function: str | None = None
+    """One of `FUNCTIONS`, in place of a file."""
     labels: str | tuple[str, ...] | None = None
     layout: str | None = None
     colour: str | None = None
@@ -69,8 +74,9 @@ class Card:
     def digest(self) -> str:
         """Hex sha256 of what is declared: another declaration is another submission."""
         stated = asdict(self)
-        if stated["objects"] is None:  # what classifiers declare keeps the digest it had before there were others
-            del stated["objects"]
+        for entry in ("objects", "function"):  # younger than the others: who says nothing of them keeps his digest
+            if stated[entry] is None:
+                del stated[entry]
         return sha256_of(stated)
 
     def over(self, other: Card) -> Card:
@@ -111,6 +117,8 @@ def card(data: Any, where: str) -> Card:
         if unknown:
             raise ModelError(f"{where}: unknown entry {unknown[0]!r} (known: {', '.join(TABLES[name])})")
     top, given, output, training = (tables[name] for name in ("", "input", "output", "training"))
+    if "function" in top and "file" in top:
+        raise ModelError(f"{where}: names a file and a function; a submission is one of them, take the other out")
     labels = top.get("labels")
     return Card(
         name=_text(top, "name", where),
@@ -121,6 +129,7 @@ def card(data: Any, where: str) -> Card:
         benchmark=_text(top, "benchmark", where),
         config=_text(top, "config", where),
         file=_file(top, where),
+        function=_choice(top, "function", FUNCTIONS, where),
         labels=tuple(_texts(labels, "labels", where, LABELS))
         if isinstance(labels, list)
         else _text(top, "labels", where),
