@@ -18,6 +18,7 @@ from lensbench.models.gate import read_file
 
 TEXT = 500
 LABELS = 100_000
+VIEWS = 1_000
 SIZE = 1 << 20
 KINDS = ("logits", "probabilities", "labelmap", "classmap", "detections")
 OBJECTS = ("threshold", "method", "connectivity", "min_size")
@@ -41,7 +42,7 @@ TABLES = {
     ),
     "input": ("layout", "colour", "range", "mean", "std"),
     "output": ("kind", "name", *OBJECTS),
-    "training": ("data", "script"),
+    "training": ("data", "views", "script"),
 }
 
 
@@ -54,6 +55,8 @@ class Card:
     licence: str | None = None
     url: str | None = None
     training: str | None = None
+    views: tuple[str, ...] = ()
+    """Of raw frames: in which views it was shown its training images."""
     benchmark: str | None = None
     config: str | None = None
     file: str | None = None
@@ -74,10 +77,16 @@ class Card:
     def digest(self) -> str:
         """Hex sha256 of what is declared: another declaration is another submission."""
         stated = asdict(self)
-        for entry in ("objects", "function"):  # younger than the others: who says nothing of them keeps his digest
-            if stated[entry] is None:
+        for entry in ("objects", "function", "views"):  # younger than the others: a card without keeps its digest
+            if stated[entry] in (None, ()):
                 del stated[entry]
         return sha256_of(stated)
+
+    @property
+    def trained(self) -> str | None:
+        """What it was trained on, in words."""
+        views = f"in the views {', '.join(self.views)}" if self.views else None
+        return "; ".join(text for text in (self.training, views) if text) or None
 
     def over(self, other: Card) -> Card:
         """This card, with what it leaves open taken from `other`."""
@@ -126,6 +135,7 @@ def card(data: Any, where: str) -> Card:
         licence=_text(top, "licence", where),
         url=_text(top, "url", where),
         training=_text(training, "data", where),
+        views=tuple(_texts(training.get("views", []), "views", where, VIEWS)),
         benchmark=_text(top, "benchmark", where),
         config=_text(top, "config", where),
         file=_file(top, where),
