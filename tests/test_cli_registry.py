@@ -247,7 +247,7 @@ def test_show_of_the_nuclei_says_what_there_is() -> None:
         f"bench fetch {AITSLAB}",
         "sha256 377dc719c4eaf9bfa30273f7e3a4042d98dbbfc4a1c4af2a467879237bff592f",
         "Arvidsson, M.",
-        f"{AITSLAB}  official test 1.0.0",
+        f"official test 1.0.0, ready benchmark headline {AITSLAB} f1@0.5",
     ):
         assert " ".join(words.split()) in " ".join(text.split()), words
 

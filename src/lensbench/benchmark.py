@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from lensbench.digest import UNKNOWN, canonical, sha256_of
-from lensbench.errors import BenchmarkError, DatasetError, nearest
+from lensbench.errors import BenchmarkError, DatasetError, ViewError, nearest
 from lensbench.paths import shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
 if TYPE_CHECKING:
     from lensbench.masks.protocol import Protocol
+    from lensbench.viewspec import Views
 
 TASKS = ("classification", "segmentation")
 RESIZES = ("opencv-linear", "none")
-COLOURS = ("RGB", "BGR", "grey", "mosaic")
+COLOURS = ("RGB", "BGR", "grey", "mosaic", "developed")
 CLASS_IOU = "iou@"
 """What the id of one class's IoU begins with."""
 KINDS = {
@@ -37,8 +38,9 @@ KINDS = {
 class Input:
     """What a model is given: float32 in `range`, batch × channels × height × width.
 
-    `colour`: ``RGB``, ``BGR``, ``grey`` (one channel), or ``mosaic``: the raw frame, one channel, its value / 65535
-    and nothing else. `height` and `width` are None where every image is given at its own size.
+    `colour`: ``RGB``, ``BGR``, ``grey`` (one channel), ``mosaic``: the raw frame, one channel, its value / 65535
+    and nothing else, or ``developed``: the raw frame as an RGB image, once in each of the benchmark's views.
+    `height` and `width` are None where every image is given at its own size.
     """
 
     height: int | None
@@ -51,6 +53,11 @@ class Input:
     def mosaic(self) -> bool:
         """Whether models are given 16-bit raw frames."""
         return self.colour == "mosaic"
+
+    @property
+    def developed(self) -> bool:
+        """Whether models are given raw frames in several views."""
+        return self.colour == "developed"
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,8 @@ class Benchmark:
     """How a segmentation is made and compared; None for classification."""
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Metric id → the arguments of a torchmetrics class."""
+    views: Views | None = None
+    """In which views each raw frame is given; None where images are given as they are."""
 
     @property
     def headline(self) -> str:
@@ -119,9 +128,11 @@ class Benchmark:
         """What the digest is taken over."""
         protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
         arguments = {"arguments": {key: dict(value) for key, value in self.arguments.items()}} if self.arguments else {}
+        views = {} if self.views is None else {"views": self.views.pinned}
         return {
             **protocol,
             **arguments,
+            **views,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,
@@ -189,7 +200,7 @@ def get_benchmark(name: str, config: str | None = None, root: Path | str | None 
         raise BenchmarkError(f"{where}: not valid TOML: {error}") from error
     except KeyError as error:
         raise BenchmarkError(f"{where}: the entry {error} is missing") from error
-    except (TypeError, ValueError, AttributeError) as error:
+    except (TypeError, ValueError, AttributeError, ViewError) as error:
         raise BenchmarkError(f"{where}: {error}") from error
 
 
@@ -208,6 +219,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
     arguments, labels = _arguments(data["metrics"].get("arguments", {}), ids), dataset.label_order(chosen.labels)
     never = absent.ids or frozenset() if absent else frozenset[str]()
+    contract, views = _input(data["input"], task), _views(data)
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     if manifest is not None and data["cluster"] != HASHED:
         try:
@@ -224,9 +236,9 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         config=chosen.name,
         split=split.name,
         cluster=data["cluster"],
-        input=_input(data["input"], task),
+        input=contract,
         kinds=_kinds(data["output"]["kinds"], task),
-        metrics={i: _metric_version(task, i, arguments.get(i), labels) for i in ids},
+        metrics={i: _metric_version(task, i, arguments.get(i), labels, views is not None) for i in ids},
         labels=labels,
         absent=never,
         manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
@@ -237,6 +249,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         content=content.sha256 if content else None,
         protocol=_protocol(data, task, where),
         arguments=arguments,
+        views=views,
     )
 
 
@@ -278,14 +291,34 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
     return f"{dataset.title}{family}, specimen"
 
 
-def _metric_version(task: str, metric: str, arguments: Mapping[str, Any] | None, labels: tuple[str, ...]) -> int:
+def _views(data: Mapping[str, Any]) -> Views | None:
+    """The views that developed frames are given in; nothing else has any."""
+    if (data["input"]["colour"] == "developed") != ("views" in data):
+        raise ValueError(
+            "raw frames are given 'developed' (colour) in the views that [views] names: one needs the other"
+        )
+    if "views" not in data:
+        return None
+    from lensbench.viewspec import views_of
+
+    return views_of(data["views"])
+
+
+def _metric_version(
+    task: str, metric: str, arguments: Mapping[str, Any] | None, labels: tuple[str, ...], views: bool
+) -> int:
     from lensbench.metrics import get_metric
 
     found = get_metric(metric, arguments)
     if task not in found.tasks:
         raise ValueError(f"metric {metric!r} is of {' and '.join(found.tasks)}, the benchmark of {task}")
-    if metric.startswith(CLASS_IOU):
-        _allow(metric.removeprefix(CLASS_IOU), labels, f"class of metric {metric!r}:")
+    if found.views != views:
+        raise ValueError(
+            f"metric {metric!r} is {'' if found.views else 'not '}over views, and the benchmark has "
+            f"{'some' if views else 'none'}"
+        )
+    if CLASS_IOU in metric:
+        _allow(metric.partition(CLASS_IOU)[2], labels, f"class of metric {metric!r}:")
     return found.version
 
 
@@ -297,8 +330,10 @@ def _input(data: Mapping[str, Any], task: str) -> Input:
     given = [int(side) for side in size if side is not None]
     if len(given) == 1 or not all(1 <= side <= 16_384 for side in given) or not low < high:
         raise ValueError(f"input {size[0]}×{size[1]} in [{low}, {high}] is not a usable contract")
-    if (colour == "mosaic" or not given) and resize != "none":
-        raise ValueError(f"resize {resize!r}: a {'mosaic' if given else 'free size'} is given as it is, with 'none'")
+    if (colour in ("mosaic", "developed") or not given) and resize != "none":
+        raise ValueError(f"resize {resize!r}: a {colour if given else 'free size'} is given as it is, with 'none'")
+    if colour == "developed" and (low, high) != (0, 1):
+        raise ValueError(f"range [{low}, {high}]: developed frames lie in [0, 1]")
     if given and task == "segmentation":
         raise ValueError("a segmentation is scored at the image's own size: leave height and width out")
     height, width = given or (None, None)

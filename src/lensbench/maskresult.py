@@ -14,8 +14,10 @@ from lensbench.masks.stored import masks_digest
 from lensbench.masktruth import Stored, TrueMaps
 from lensbench.metrics import MaskPrediction, MaskTruth, curve, mask_rows, per_image, rows_of, score
 from lensbench.metrics.coco import most_detections
-from lensbench.result import About, Origin, clusters, head, metric_json, rounded
+from lensbench.metrics.views import ViewPrediction, rows_by_view, rows_of_view
+from lensbench.result import About, Origin, clusters, head, rounded
 from lensbench.splits import Manifest
+from lensbench.viewresult import Computed, view_parts, viewed
 
 
 def make_mask_result(
@@ -35,25 +37,37 @@ def make_mask_result(
     """Score the stored `answers` against `truth`, whose rows are `ids`; every value is plain JSON.
 
     `protocol` is how the answers were made and are compared; `extra` counts those that were brought for other ids.
+    Of a benchmark with views, images and curve are those of the reference view.
     """
     assert benchmark.protocol is not None
     expected = manifest.without(benchmark.absent)
     stored, wanted = Stored(answers), set(expected.ids)
-    rows = [row for row, key in enumerate(stored.ids) if key in wanted]
-    mine = tuple(stored.ids[row] for row in rows)
+    each = len(benchmark.views.names) if benchmark.views else 1  # answers stand id by id, view by view
+    brought = stored.ids[::each]
+    rows = np.array([row for row, key in enumerate(brought) if key in wanted], np.intp)
+    mine = tuple(brought[row] for row in rows)
     place = {key: row for row, key in enumerate(ids)}
     whole = MaskTruth(truth, benchmark.labels, benchmark.protocol.scoring, benchmark.truth == "labelmap", tuple(ids))
     true = whole.take(np.array([place[key] for key in mine], np.intp))
-    given = MaskPrediction(stored).take(np.array(rows, np.intp))
     groups = clusters(benchmark, expected, mine)
-    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments)
-    compared = rows_of(mask_rows, true, given)
+    plain = MaskPrediction(stored)
+    given: MaskPrediction | ViewPrediction = plain.take(rows)
+    parts, computed = dict[str, Any](), Computed()
+    if benchmark.views is not None:
+        given = viewed(benchmark, plain).take(rows)
+    values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments, computed=computed)
+    if isinstance(given, ViewPrediction):
+        parts = view_parts(benchmark, true, given, groups, mine, computed)
+        compared = rows_of_view(computed[rows_by_view(mask_rows)], given.reference)
+    else:
+        compared = rows_of(mask_rows, true, given)
     found = {
-        **head(benchmark, expected, mine, extra + len(stored) - len(mine), about, origin, masks_digest(answers)),
-        "protocol": {**protocol, **_uncut(given)},
-        "metrics": {key: metric_json(value) for key, value in values.items()},
+        **head(benchmark, expected, mine, extra + len(brought) - len(mine), about, origin, masks_digest(answers)),
+        "protocol": {**protocol, **_uncut(plain.take(rows) if each == 1 else plain)},
+        "metrics": {key: value.to_json() for key, value in values.items()},
         "images": [{"id": key, **asdict(one)} for key, one in zip(mine, per_image(compared), strict=True)],
         "curve": [asdict(point) for point in curve(compared)],
+        **parts,
         "assumed": list(assumed),
         "notes": list(notes),
     }

@@ -181,7 +181,11 @@ def answer_rows(
 
 def probe(images: Images, network: Network) -> None:
     """Run the first image twice: an answer must not depend on chance. Raises ModelError."""
-    image = load(images.slices(0, 1)[0], 0, network.feed.entry)
+    check_steady(load(images.slices(0, 1)[0], 0, network.feed.entry), network)
+
+
+def check_steady(image: Planes, network: Network) -> None:
+    """Run an image twice; see `probe`."""
     first, again = network.raw(image, 0)[0], network.raw(image, 0)[0]
     if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in zip(first, again, strict=True)):
         raise ModelError(f"{network.where}: gives different answers for the same image: it is random or keeps state")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -39,11 +39,15 @@ MAX_BYTES = 8 << 30
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model answered, aligned with `ids`."""
+    """What a model answered, aligned with `ids`, or id by id with `views`."""
 
     ids: tuple[str, ...]
     prediction: Prediction
     assumed: tuple[str, ...] = ()
+    views: tuple[str, ...] = ()
+    """Of a benchmark with views: each id has a row in every one of them, in this order."""
+    gaps: tuple[str, ...] = ()
+    """What was brought and lacks views, in words: of such an id nothing is scored."""
 
     def on(self, wanted: Sequence[str]) -> Answers:
         """The answers to those of `wanted` that have one, in the order of `wanted`."""
@@ -52,7 +56,9 @@ class Answers:
         if tuple(found) == self.ids:
             return self
         rows = np.array([row[key] for key in found], dtype=np.intp)
-        return Answers(tuple(found), self.prediction.take(rows), self.assumed)
+        if self.views:
+            rows = (rows[:, None] * len(self.views) + np.arange(len(self.views))).reshape(-1)
+        return replace(self, ids=tuple(found), prediction=self.prediction.take(rows))
 
     @property
     def digest(self) -> str:
@@ -60,7 +66,8 @@ class Answers:
         scores, top = self.prediction.scores, self.prediction.top
         values = scores if scores is not None else top
         assert values is not None
-        body = hashlib.sha256(canonical([list(self.ids), self.prediction.kind, list(values.shape)]))
+        views = [list(self.views)] if self.views else []
+        body = hashlib.sha256(canonical([list(self.ids), self.prediction.kind, list(values.shape), *views]))
         body.update(np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
         return body.hexdigest()
 
@@ -82,23 +89,34 @@ def _refuse_scaled(scores: NDArray[np.float32]) -> None:
         )
 
 
-def answers_of(ids: Iterable[str], scores: NDArray[np.float32], kind: str | None) -> Answers:
+def answers_of(
+    ids: Iterable[str], scores: NDArray[np.float32], kind: str | None, views: tuple[str, ...] = ()
+) -> Answers:
     """Answers from scores whose kind was declared, or else is told from the values (and said so)."""
     told = kind or tell_kind(scores)
     if kind is None and told == "logits":
         _refuse_scaled(scores)
     assumed = () if kind else (f"output kind {told} (told from the values)",)
-    return Answers(tuple(ids), Prediction(scores, told), assumed)  # type: ignore[arg-type]
+    return Answers(tuple(ids), Prediction(scores, told), assumed, views)  # type: ignore[arg-type]
 
 
-def shard_table(ids: pa.Array, scores: NDArray[np.float32], metadata: Mapping[bytes, bytes]) -> pa.Table:
-    """The stored form of some rows. Built from buffers: `pa.array(ndarray)` would import pandas (0.3 s)."""
+def shard_table(
+    ids: pa.Array, scores: NDArray[np.float32], metadata: Mapping[bytes, bytes], views: Sequence[str] = (VIEW,)
+) -> pa.Table:
+    """The stored form of some rows, id by id in every view.
+
+    Built from buffers: `pa.array(ndarray)` would import pandas (0.3 s).
+    """
     n, width = scores.shape
     flat = pa.Array.from_buffers(pa.float32(), n * width, [None, pa.py_buffer(np.ascontiguousarray(scores))])
     kind = pa.list_(pa.float32(), width)
     column = pa.Array.from_buffers(kind, n, [None], children=[flat])
     schema = pa.schema([("id", pa.string()), ("view", pa.string()), ("scores", kind)], metadata=metadata)
-    return pa.Table.from_arrays([ids.cast(pa.string()), pa.array([VIEW] * n, pa.string()), column], schema=schema)
+    names = pa.array(list(views) * (n // len(views)), pa.string())
+    keys = ids.cast(pa.string())
+    if len(views) > 1:
+        keys = pa.array([key for key in keys.to_pylist() for _ in views], pa.string())
+    return pa.Table.from_arrays([keys, names, column], schema=schema)
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:
@@ -141,12 +159,17 @@ def _matrix(table: pa.Table) -> NDArray[np.float32]:
 
 
 def read_predictions(
-    path: Path, dataset: Dataset, labels: Sequence[str], order: Sequence[str] | None = None
+    path: Path,
+    dataset: Dataset,
+    labels: Sequence[str],
+    order: Sequence[str] | None = None,
+    views: tuple[str, ...] = (),
 ) -> Answers:
     """Read a prediction file; scores come out in the order of `labels`. No image is needed.
 
-    `order` names the columns of a bare ``scores`` list. Raises ModelError in one line for a file that cannot be
-    read, an id that occurs twice, an unknown class, or a row without an answer.
+    `order` names the columns of a bare ``scores`` list. With `views` a row is of one id in one view (column
+    ``view``), and an id that lacks a view is left out. Raises ModelError in one line for a file that cannot be
+    read, an id (with its view) that occurs twice, an unknown class or view, or a row without an answer.
     """
     table = _read(path)
     twice = next((name for name in table.column_names if table.column_names.count(name) > 1), None)
@@ -155,12 +178,51 @@ def read_predictions(
     if "id" not in table.column_names:
         raise ModelError(f"{path.name}: no column `id` (the sample id); columns: {', '.join(table.column_names[:8])}")
     ids = _strings(table, "id", path)
+    if not ids:
+        raise ModelError(f"{path.name}: no rows")
+    if views:
+        table, ids, gaps = _by_view(table, ids, views, path)
+        return replace(_answers(table, ids, path, dataset, labels, order), views=views, gaps=gaps)
     if len(set(ids)) != len(ids):
         again = next(a for a, b in pairwise(sorted(ids)) if a == b)
         raise ModelError(f"{path.name}: id {again!r} has more than one row")
-    if not ids:
-        raise ModelError(f"{path.name}: no rows")
     return _answers(table, ids, path, dataset, labels, order)
+
+
+def _by_view(
+    table: pa.Table, ids: Sequence[str], views: tuple[str, ...], path: Path
+) -> tuple[pa.Table, list[str], tuple[str, ...]]:
+    """(rows id by id in the order of `views`, the ids that have all of them, words on the others)."""
+    if "view" not in table.column_names:
+        raise ModelError(
+            f"{path.name}: no column `view`; this benchmark has {len(views)} views and wants a row for each id in each"
+        )
+    places, gaps = whole_ids(list(zip(ids, _strings(table, "view", path), strict=True)), views, path)
+    order = pa.array([row for rows in places.values() for row in rows], pa.int64())
+    return table.drop_columns("view").take(order), list(places), gaps
+
+
+def whole_ids(
+    keys: Sequence[tuple[str, str]], views: tuple[str, ...], path: Path
+) -> tuple[dict[str, list[int]], tuple[str, ...]]:
+    """(id → its rows in the order of `views`, for ids that have all of them; words on the others).
+
+    `keys` are (id, view) of every row. Raises ModelError for an unknown view, or a key that comes twice.
+    """
+    known = set(views)
+    rows: dict[str, dict[str, int]] = {}
+    for row, (key, view) in enumerate(keys):
+        if view not in known:
+            raise ModelError(f"{path.name}: {view!r} is no view of this benchmark{nearest(view, views)}")
+        if view in rows.setdefault(key, {}):
+            raise ModelError(f"{path.name}: id {key!r} has more than one row for the view {view!r}")
+        rows[key][view] = row
+    lacking = [key for key, mine in rows.items() if len(mine) < len(views)]
+    if not lacking:
+        return {key: [mine[view] for view in views] for key, mine in rows.items()}, ()
+    first = next(view for view in views if view not in rows[lacking[0]])
+    words = f"{len(lacking)} ids lack views and are not scored: {lacking[0]!r}, for one, has no {first!r}"
+    return {key: [mine[view] for view in views] for key, mine in rows.items() if len(mine) == len(views)}, (words,)
 
 
 def _answers(

@@ -14,10 +14,23 @@ from numpy.typing import NDArray
 
 from lensbench.benchmark import Benchmark, benchmark_dataset
 from lensbench.digest import UNKNOWN
-from lensbench.metrics import ClassInfo, Truth, confusion, per_class, ranking_rows, rows_of, score, unsupported
+from lensbench.metrics import (
+    ClassInfo,
+    MaskPrediction,
+    Prediction,
+    Truth,
+    confusion,
+    per_class,
+    ranking_rows,
+    rows_of,
+    score,
+    unsupported,
+)
+from lensbench.metrics.views import ViewPrediction
 from lensbench.predictions import Answers
 from lensbench.splits import HASHED, Manifest, label_indices
 from lensbench.stats import hash_groups
+from lensbench.viewresult import Computed, view_parts, viewed
 
 SHOWN = 10
 """How many missing ids a record names; it counts them all."""
@@ -64,20 +77,32 @@ def make_result(
     assumed: Sequence[str] = (),
     notes: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON."""
+    """Score `answers` on `benchmark`, whose evaluated rows are `manifest`; every value is plain JSON.
+
+    Of a benchmark with views, classes and confusion are those of the reference view.
+    """
     expected = manifest.without(benchmark.absent)
     mine = answers.on(expected.ids)
     truth = _truth(benchmark, expected, mine.ids)
     groups = clusters(benchmark, expected, mine.ids)
-    values = score(truth, mine.prediction, benchmark.metrics, groups, arguments=benchmark.arguments)
-    rows = rows_of(ranking_rows, truth, mine.prediction)
+    given: Prediction | ViewPrediction = mine.prediction
+    plain: Prediction | MaskPrediction = mine.prediction
+    parts, computed = dict[str, Any](), Computed()
+    if benchmark.views is not None:
+        given = viewed(benchmark, mine.prediction)
+        plain = given.view(given.reference)
+    values = score(truth, given, benchmark.metrics, groups, arguments=benchmark.arguments, computed=computed)
+    if isinstance(given, ViewPrediction):
+        parts = view_parts(benchmark, truth, given, groups, mine.ids, computed)
+    rows = rows_of(ranking_rows, truth, plain)
     without = unsupported(truth)
     told = [f"no test image, so not in macro means: {', '.join(without)}"] if without else []
     found = {
         **head(benchmark, expected, mine.ids, len(answers.ids) - len(mine.ids), about, origin, mine.digest),
-        "metrics": {key: metric_json(value) for key, value in values.items()},
+        "metrics": {key: value.to_json() for key, value in values.items()},
         "classes": [_class(entry) for entry in per_class(rows, truth.classes)],
         "confusion": [list(cell) for cell in confusion(rows)],
+        **parts,
         "assumed": [*assumed, *answers.assumed],
         "notes": [*notes, *told],
     }
@@ -185,14 +210,6 @@ def class_info(benchmark: Benchmark) -> ClassInfo:
         None if taxon is None else tuple(taxon[name] for name in benchmark.labels),
         None if plankton is None else tuple(plankton[name] == "true" for name in benchmark.labels),
     )
-
-
-def metric_json(value: Any) -> dict[str, Any]:
-    """One metric's value with its interval, as it is recorded."""
-    entry = asdict(value)
-    if entry["reason"] is None:
-        del entry["reason"]
-    return entry
 
 
 def _class(entry: Any) -> Mapping[str, Any]:

@@ -296,7 +296,11 @@ def probe(images: Images, feed: Feed, infer: Infer) -> None:
         n = len(shown)
     for i, image in enumerate(shown):
         buffers.place(i, image, i)
-    fed = buffers.batch(0, feed.batch if feed.fixed else n)
+    check_steady(buffers.batch(0, feed.batch if feed.fixed else n), n, feed, infer)
+
+
+def check_steady(fed: NDArray[Any], n: int, feed: Feed, infer: Infer) -> None:
+    """Infer a batch, of which the first `n` images count, again and each of them alone; see `probe`."""
     first = infer(fed)
     check_outputs(first, len(fed), feed.classes)
     if not np.array_equal(first, infer(fed)):

@@ -21,11 +21,16 @@ Scale = Literal["unit", "positive", "real"]
 LEVEL = 0.95
 """Every interval in lensbench is a two-sided 95 % interval."""
 
+TAIL = 0.025
+"""What lies beyond either end of one."""
+
 MOST_LOG = 700.0
 """An upper end beyond exp(700) is not a number any more."""
 
 ROUNDING = 1e-12
 """Relative spread of leave-one-out values that is rounding, not variation."""
+
+UNCHANGED = "no group changes the value: nothing to take an interval from"
 
 _Z = 1.959963984540054  # the normal quantile at (1 + LEVEL) / 2
 
@@ -35,8 +40,8 @@ class Interval:
     """A two-sided 95 % interval, or the reason why there is none.
 
     ``method`` is one of ``jackknife-logit``, ``jackknife-log``, ``jackknife``, the first two with ``-delta``
-    (see `jackknife`), ``clopper-pearson-groups`` or ``none``; ``groups`` is the number of groups left out in
-    turn.
+    (see `jackknife`), ``clopper-pearson-groups``, ``jackknife-extreme`` (see `extreme`) or ``none``; ``groups`` is
+    the number of groups left out in turn.
     """
 
     low: float | None
@@ -85,7 +90,7 @@ def t_quantile(p: float, df: int) -> float:
     return math.sqrt(df) * math.tan(low)
 
 
-def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) -> Interval:
+def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale, tail: float = TAIL) -> Interval:
     """The delete-one-group jackknife interval of ``value``.
 
     With h the scale's transform (logit for ``unit``, log for ``positive``, none for ``real``), v_g the value
@@ -107,6 +112,7 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
         leave_one_out: (G,) the value without each group; NaN where it is undefined.
         value: the value on all groups, on its scale.
         scale: which values are possible: ``unit`` [0, 1], ``positive`` [0, inf), ``real``.
+        tail: what lies beyond either end; another one than 0.025 only where several intervals have to hold at once.
 
     Returns:
         The interval; ``low`` and ``high`` are None, with a reason, for fewer than two groups, a NaN among the
@@ -114,7 +120,7 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
     """
     groups = len(leave_one_out)
     if scale == "unit" and value in (0.0, 1.0) and groups > 1 and not np.isnan(leave_one_out).any():
-        return _groups_as_units(groups, all_right=value == 1.0)
+        return _groups_as_units(groups, tail, all_right=value == 1.0)
     if reason := _without(leave_one_out, value):
         return _none(groups, reason)
     if _inside(leave_one_out, scale):
@@ -122,12 +128,55 @@ def jackknife(leave_one_out: NDArray[np.float64], value: float, scale: Scale) ->
     else:
         slope = value * (1 - value) if scale == "unit" else value
         method, error = "-delta", _standard_error(leave_one_out) / slope
-    half = t_quantile((1 + LEVEL) / 2, groups - 1) * error
+    half = t_quantile(1 - tail, groups - 1) * error
     centre = float(_to(np.float64(value), scale))
     if scale == "positive" and centre + half > MOST_LOG:
         return _none(groups, "the groups differ by too many orders of magnitude")
     name = {"unit": "jackknife-logit", "positive": "jackknife-log", "real": "jackknife"}[scale]
     return Interval(_back(centre - half, scale), _back(centre + half, scale), name + method, groups)
+
+
+def extreme(
+    leave_one_out: NDArray[np.float64], values: NDArray[np.float64], scale: Scale, *, largest: bool
+) -> Interval:
+    """The interval of the least (or `largest`) of several values of the same groups, such as the worst of many views.
+
+    Which of nearly equal values comes out least is chance, and it lies below what each is worth: the jackknife of a
+    minimum, and of the value that came out least, miss the truth too often (scripts/simulate_worst_view.py). Here
+    every value has a jackknife interval of its own. The lower end is the least of their lower ends: it holds
+    whenever that of the truly least one does. The upper end is the least of the upper ends, which holds when all of
+    them do; so each of these leaves out 0.025 / V (Bonferroni) for the V values that are not the same throughout.
+
+    A value that no group changes has no spread to take an interval from: it counts as it is for the lower end, and
+    not for the upper one; there is no interval where it is itself the least.
+
+    Args:
+        leave_one_out: (V, G) each value without each group; NaN where it is undefined.
+        values: (V,) the values on all groups, on their scale.
+        scale: as for `jackknife`.
+        largest: whether the largest of them is meant.
+    """
+    groups = leave_one_out.shape[1]
+    best = int(np.argmax(values) if largest else np.argmin(values))
+    reason = _without(leave_one_out[best], float(values[best]))
+    if reason and not (scale == "unit" and values[best] in (0.0, 1.0)):
+        return _none(groups, reason)
+    different = {
+        (float(value), *without.tolist()): without for value, without in zip(values, leave_one_out, strict=True)
+    }
+    plain: list[float] = []
+    wide: list[float] = []
+    for (value, *_), without in different.items():
+        own, own_wide = (jackknife(without, value, scale, tail) for tail in (TAIL, TAIL / len(different)))
+        if own.low is None or own.high is None or own_wide.low is None or own_wide.high is None:
+            if own.reason != UNCHANGED:
+                return _none(groups, f"one of the values has none: {own.reason}")
+            plain.append(value)
+            continue
+        plain.append(own.high if largest else own.low)
+        wide.append(own_wide.low if largest else own_wide.high)
+    low, high = (max(wide), max(plain)) if largest else (min(plain), min(wide))
+    return Interval(low, high, "jackknife-extreme", groups)
 
 
 def _without(leave_one_out: NDArray[np.float64], value: float) -> str:
@@ -138,7 +187,7 @@ def _without(leave_one_out: NDArray[np.float64], value: float) -> str:
     if undefined := int(np.isnan(leave_one_out).sum()):
         return f"undefined without {undefined} of the {groups} groups"
     if np.ptp(leave_one_out) <= ROUNDING * abs(value):
-        return "no group changes the value: nothing to take an interval from"
+        return UNCHANGED
     return ""
 
 
@@ -160,8 +209,8 @@ def _none(groups: int, reason: str) -> Interval:
     return Interval(None, None, "none", groups, reason)
 
 
-def _groups_as_units(groups: int, *, all_right: bool) -> Interval:
-    bound = ((1 - LEVEL) / 2) ** (1 / groups)
+def _groups_as_units(groups: int, tail: float, *, all_right: bool) -> Interval:
+    bound = tail ** (1 / groups)
     low, high = (bound, 1.0) if all_right else (0.0, 1 - bound)
     return Interval(low, high, "clopper-pearson-groups", groups)
 

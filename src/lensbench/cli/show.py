@@ -282,11 +282,14 @@ def _leaks(sheet: Sheet, view: ConfigView) -> list[str]:
 def _benchmarks(sheet: Sheet) -> list[str]:
     from lensbench.cli.layout import aligned
 
-    body = [
-        (b.name, f"{b.config} {b.split} {b.version}", b.headline, "ready" if b.pinned else "ids unknown")
-        for b in sheet.benchmarks
-    ]
-    return aligned([("benchmark", "evaluates", "headline", ""), *body], indent=2) if body else ["  none yet"]
+    lines = [] if sheet.benchmarks else ["  none yet"]
+    evaluated: dict[str, list[tuple[str, str]]] = {}
+    for b in sheet.benchmarks:
+        split = f"{b.config} {b.split} {b.version}, {'ready' if b.pinned else 'ids unknown'}"
+        evaluated.setdefault(split, []).append((b.name, b.headline))
+    for split, names in evaluated.items():
+        lines += [f"  {split}", *aligned([("benchmark", "headline"), *names], indent=4)]
+    return lines
 
 
 def _getting(sheet: Sheet, view: ConfigView) -> list[str]:

@@ -108,6 +108,12 @@ def columns_of(path: Path, names: Sequence[str]) -> pa.Table:
         return pa.ipc.open_stream(mapped).read_all().select(names)
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of an Arrow stream file."""
+    with pa.memory_map(str(path)) as mapped:
+        return list(pa.ipc.open_stream(mapped).schema.names)
+
+
 # -- digests ---------------------------------------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from lensbench import shards
 from lensbench.benchmark import Benchmark, benchmark_dataset
 from lensbench.data.prepared import id_column
 from lensbench.errors import DatasetError, ModelError
+from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import (
     Brought,
     Evaluated,
@@ -32,11 +33,12 @@ from lensbench.evaluation.run import (
 )
 from lensbench.models.contract import Contract, bind, label_order, labels_given, sized
 from lensbench.models.model import Model, one
-from lensbench.predictions import answers_of, read_predictions, shard_table, stored_scores
+from lensbench.predictions import VIEW, answers_of, read_predictions, shard_table, stored_scores
 from lensbench.result import make_result
 from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe, size_of
 from lensbench.shards import Run, locked
 from lensbench.splits import read_manifest
+from lensbench.viewrunner import Frames, infer_views, probe_views
 
 
 def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | None, options: Options) -> Evaluated:
@@ -46,19 +48,21 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
     graph = model.graph_for(spec)
     contract = bind(graph, model.card, spec, model.file)
     ground = prepared(spec, options)
-    images = open_images(ground.files)
+    images: Images | Frames = open_images(ground.files) if spec.views is None else open_frames(ground)
     if len(images) != len(ground.ids):
         raise DatasetError(
             f"{spec.dataset} ({spec.config}): {len(ground.ids)} ids for {len(images)} images in the cache"
         )
     if not contract.feed.height and len(images):
         tensor = next(i for i in graph.inputs if i.name == contract.feed.input)
-        contract = replace(contract, feed=sized(contract.feed, *size_of(images, contract.feed), tensor, model.file))
-    run = _run(model, contract, ground, len(images), options)
+        size = images.size() if isinstance(images, Frames) else size_of(images, contract.feed)
+        contract = replace(contract, feed=sized(contract.feed, *size, tensor, model.file))
+    run = _run(model, contract, ground, options)
     run.refuse_others()
     with locked(run.folder), run.tidied():
         reused, loop = _infer(model, contract, run, images, ground, options)
-        answers = answers_of(ground.ids, stored_scores(run.predictions), contract.kind)
+        names = spec.views.names if spec.views else ()
+        answers = answers_of(ground.ids, stored_scores(run.predictions), contract.kind, names)
         result = make_result(
             ground.spec,
             ground.manifest,
@@ -68,7 +72,7 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
             assumed=[*model.assumed, *contract.assumed, *ground.unverified],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
-        speed = None if reused or not loop else len(images) / loop
+        speed = None if reused or not loop else run.rows / loop
         return finish(result, run.record, seconds, speed)
 
 
@@ -84,12 +88,13 @@ def score_predictions(
     if declared:
         columns, _ = label_order(declared, spec, path.name)
         order = [label for _, label in sorted(zip(columns, spec.labels, strict=True))]
-    answers = read_predictions(path, dataset, spec.labels, order)
+    answers = read_predictions(path, dataset, spec.labels, order, spec.views.names if spec.views else ())
     manifest = read_manifest(dataset, spec.config, spec.split)
     check_ids(set(answers.ids), manifest, spec, path.name)
     who = brought.about("by name")
     plain = answers.prediction.scores is None
     notes = [f"{answers.prediction.kind} only: metrics that need scores are left out"] if plain else []
+    notes += answers.gaps
     result = make_result(spec, manifest, answers, who, notes=notes)
     sha8 = result["digests"]["predictions"][:8]
     folder = Path(options.out) if options.out else Path("runs") / spec.slug / f"{slug(who.name)}-{sha8}"
@@ -99,7 +104,9 @@ def score_predictions(
         return finish(result, folder / "record.json", {"rest": time.perf_counter() - options.started}, None)
 
 
-def _run(model: Model, contract: Contract, ground: Ground, rows: int, options: Options) -> Run:
+def _run(model: Model, contract: Contract, ground: Ground, options: Options) -> Run:
+    views = len(ground.spec.views.names) if ground.spec.views else 1
+    rows, size = len(ground.ids) * views, max(1, shards.ROWS // views) * views  # a frame's views are in one shard
     plan = {
         "benchmark": ground.spec.digest,
         "data": ground.digest,
@@ -109,18 +116,18 @@ def _run(model: Model, contract: Contract, ground: Ground, rows: int, options: O
         "labels": list(ground.spec.labels),
         "kind": contract.kind,
         "rows": rows,
-        "shard": shards.ROWS,
+        "shard": size,
         "versions": {
             "numpy": np.__version__,
             "onnxruntime": onnxruntime.__version__,
             "opencv": cv2.__version__,
         },
     }
-    return Run(run_folder(options.out, ground.spec, model.name, plan), plan, rows, shards.ROWS)
+    return Run(run_folder(options.out, ground.spec, model.name, plan), plan, rows, size)
 
 
 def _infer(
-    model: Model, contract: Contract, run: Run, images: Images, ground: Ground, options: Options
+    model: Model, contract: Contract, run: Run, images: Images | Frames, ground: Ground, options: Options
 ) -> tuple[int, float]:
     """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
     run.open()
@@ -137,19 +144,29 @@ def _infer(
     if progress:
         progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
 
+    names = ground.spec.views.names if ground.spec.views else (VIEW,)
+
     def write(path: Path, start: int, out: NDArray[np.float32]) -> None:
-        run.write(path, shard_table(column.slice(start, len(out)), out if plain else out[:, order], run.metadata))
+        ids = column.slice(start // len(names), len(out) // len(names))
+        run.write(path, shard_table(ids, out if plain else out[:, order], run.metadata, names))
 
     advance = progress.advance if progress else _nothing
     todo = [shard for shard in run.shards if shard[0] not in done]
     try:
-        probe(images, feed, infer)
+        if isinstance(images, Frames):
+            probe_views(images, feed, infer)
+        else:
+            probe(images, feed, infer)
         first = time.perf_counter()
         with ThreadPoolExecutor(1) as writer:  # a shard is written while the next one is inferred
             writing: Future[None] | None = None
             for k, (path, start, stop) in enumerate(todo):
                 out = outs[k % 2][: stop - start]
-                infer_rows(images, start, stop, feed, infer, out, cores(), advance)
+                if isinstance(images, Frames):
+                    first_frame, last_frame = start // len(names), stop // len(names)
+                    infer_views(images, first_frame, last_frame, feed, infer, out, cores(), advance)
+                else:
+                    infer_rows(images, start, stop, feed, infer, out, cores(), advance)
                 if writing is not None:
                     writing.result()
                 writing = writer.submit(write, path, start, out)

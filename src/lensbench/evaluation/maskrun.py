@@ -51,13 +51,21 @@ class MaskRun(Run):
         beside = self.words if path == self.predictions else path.with_suffix(".json")
         return beside.is_file() and holds(path, rows, self.kind, self.stated)
 
-    def keep(self, path: Path, ids: Sequence[str], values: Sequence[Value], words: Sequence[str]) -> None:
+    def keep(
+        self,
+        path: Path,
+        ids: Sequence[str],
+        values: Sequence[Value],
+        words: Sequence[str],
+        views: Sequence[str] = (VIEW,),
+    ) -> None:
         """Put one shard in place: first what was assumed, so that a shard never lacks it."""
         try:
             write_text(path.with_suffix(".json"), _text(words))
         except OSError as error:
             raise ModelError(f"{path}: cannot be written ({error.strerror}); free some space") from error
-        rows = (Row(key, VIEW, value) for key, value in zip(ids, values, strict=True))
+        keys = ((key, view) for key in ids for view in views)
+        rows = (Row(key, view, value) for (key, view), value in zip(keys, values, strict=True))
         write_masks(path, rows, self.kind, self.stated)
 
     def assumed(self) -> list[str]:

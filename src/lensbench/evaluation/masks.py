@@ -17,6 +17,7 @@ import onnxruntime
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
+from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -31,10 +32,10 @@ from lensbench.evaluation.run import (
     slug,
 )
 from lensbench.maskresult import make_mask_result
-from lensbench.maskrunner import Network, answer_rows, probe
+from lensbench.maskrunner import Network, answer_rows, check_steady, probe
 from lensbench.masks.read import open_masks
 from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
-from lensbench.masks.values import Kind
+from lensbench.masks.values import Kind, Value
 from lensbench.masktruth import TrueMaps, ids_of
 from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
 from lensbench.models.model import Model
@@ -42,6 +43,7 @@ from lensbench.paths import atomic
 from lensbench.predictions import VIEW
 from lensbench.runner import CorruptImageError, Images, open_images
 from lensbench.shards import locked
+from lensbench.viewrunner import Frames, answer_views, reference_image
 
 SHOWN = 5
 """Names that a note lists."""
@@ -51,7 +53,8 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
     """Run a segmentation model over the split and score it."""
     contract = bind_masks(model.graph_for(spec), model.card, spec, model.file)
     ground = prepared(spec, options)
-    images, truth = open_images(ground.files), _truth(ground)
+    images: Images | Frames = open_images(ground.files) if spec.views is None else open_frames(ground)
+    truth = _truth(ground)
     if len(images) != len(ground.ids):
         raise DatasetError(
             f"{spec.dataset} ({spec.config}): {len(ground.ids)} ids for {len(images)} images in the cache"
@@ -73,7 +76,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
-        return finish(result, run.record, seconds, None if reused or not loop else len(images) / loop, ground)
+        return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)
 
 
 def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Evaluated:
@@ -137,7 +140,9 @@ def _as_used(contract: MaskContract) -> Mapping[str, Any]:
 
 
 def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, options: Options) -> MaskRun:
-    size = shard_of(truth.shape(0))
+    views = len(ground.spec.views.names) if ground.spec.views else 1
+    size = max(1, shard_of(truth.shape(0)) // views) * views  # a frame's views are in one shard
+    rows = len(ground.ids) * views
     plan = {
         "benchmark": ground.spec.digest,
         "data": ground.digest,
@@ -145,7 +150,7 @@ def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, 
         "feed": asdict(contract.feed),
         "protocol": contract.protocol.to_json(),
         "kind": contract.feed.kind,
-        "rows": len(ground.ids),
+        "rows": rows,
         "shard": size,
         "versions": {
             "numpy": np.__version__,
@@ -153,11 +158,11 @@ def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, 
             "opencv": cv2.__version__,
         },
     }
-    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, len(ground.ids), size)
+    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, rows, size)
 
 
 def _infer(
-    model: Model, feed: MaskFeed, run: MaskRun, images: Images, ground: Ground, options: Options
+    model: Model, feed: MaskFeed, run: MaskRun, images: Images | Frames, ground: Ground, options: Options
 ) -> tuple[int, float]:
     """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
     run.open()
@@ -166,22 +171,30 @@ def _infer(
     network = Network(feed, model.open(feed.entry.name, feed.outputs), model.file)
     todo = [shard for shard in run.shards if not run.holds(shard[0], shard[2] - shard[1])]
     reused = run.rows - sum(stop - start for _, start, stop in todo)
-    progress = options.progress
+    names, progress = ground.spec.views.names if ground.spec.views else (VIEW,), options.progress
+    advance = progress.advance if progress else _nothing
+
+    def answers_of(start: int, stop: int) -> tuple[list[Value], list[str]]:
+        if isinstance(images, Frames):
+            return answer_views(images, start // len(names), stop // len(names), network, cores(), advance)
+        return answer_rows(images, start, stop, network, cores(), advance)
+
     if progress:
         progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
     try:
-        if todo:
+        if todo and isinstance(images, Frames):
+            check_steady(reference_image(images, 0, feed.entry), network)
+        elif todo and not isinstance(images, Frames):
             probe(images, network)
         first = time.perf_counter()
         with ThreadPoolExecutor(1) as writer:  # a shard is packed and written while the next one is inferred
             writing: Future[None] | None = None
             for path, start, stop in todo:
-                answers, words = answer_rows(
-                    images, start, stop, network, cores(), progress.advance if progress else _nothing
-                )
+                answers, words = answers_of(start, stop)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(run.keep, path, ground.ids[start:stop], answers, words)
+                ids = ground.ids[start // len(names) : stop // len(names)]
+                writing = writer.submit(run.keep, path, ids, answers, words, names)
             if writing is not None:
                 writing.result()
         loop = time.perf_counter() - first

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lensbench.errors import BenchmarkError, ModelError
-from lensbench.stats import Scale
+from lensbench.stats import Interval, Scale
 
 Rows = Mapping[str, NDArray[Any]]
 """Small arrays by name; the first axis of each is the samples, so rows of shards concatenate, filter and
@@ -208,6 +208,9 @@ def _nothing() -> None:
     return None
 
 
+PerSample = Callable[[Any, Any], Rows]
+
+
 @dataclass(frozen=True)
 class Metric:
     """One number about predictions, and everything needed to believe it.
@@ -229,6 +232,8 @@ class Metric:
         lacks: (truth, prediction) -> why it cannot be computed from these, or None.
         ready: raises BenchmarkError where this machine lacks what it takes to compute it.
         tasks: of which benchmarks' truth and predictions it is.
+        views: whether it is over predictions in several views (`lensbench.metrics.views`).
+        interval: (rows, clusters (n,)) -> its interval, for a statistic that the jackknife does not serve.
     """
 
     id: str
@@ -238,7 +243,7 @@ class Metric:
     title: str
     formula: str
     source: str
-    per_sample: Callable[[Any, Any], Rows]
+    per_sample: PerSample
     reduce: Callable[[Rows], float | None]
     additive: Additive | None = None
     without: Callable[[Rows, NDArray[np.intp], int], FloatArray] | None = None
@@ -246,6 +251,8 @@ class Metric:
     lacks: Callable[[Any, Any], str | None] = _never
     ready: Callable[[], object] = _nothing
     tasks: tuple[Task, ...] = ("classification",)
+    views: bool = False
+    interval: Callable[[Rows, NDArray[np.integer[Any]]], Interval] | None = None
 
 
 def subset(

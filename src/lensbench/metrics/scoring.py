@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.errors import BenchmarkError, ModelError, nearest
+from lensbench.metrics.agreement import AGREEMENT_METRICS
 from lensbench.metrics.base import (
     ClassInfo,
     Metric,
+    PerSample,
     Prediction,
     Rows,
     Task,
@@ -29,6 +31,7 @@ from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
 from lensbench.metrics.torch_metrics import PREFIX as TORCH
 from lensbench.metrics.torch_metrics import Arguments, torch_metric
+from lensbench.metrics.views import ViewPrediction, split_id, view_metric
 from lensbench.stats import jackknife
 
 BLOCK = 4_096
@@ -37,7 +40,10 @@ BLOCK = 4_096
 METRICS: dict[str, Metric] = {
     metric.id: metric for metric in (*RANKING_METRICS, *CALIBRATION_METRICS, *MASK_METRICS, BOUNDARY_IOU, *COCO_METRICS)
 }
-"""Every metric by id."""
+"""Every metric of one answer a sample, by id."""
+
+VIEW_METRICS: dict[str, Metric] = {metric.id: metric for metric in AGREEMENT_METRICS}
+"""Those of answers in several views that are not made of another metric (`lensbench.metrics.views.KINDS`)."""
 
 
 @dataclass(frozen=True)
@@ -52,56 +58,69 @@ class MetricValue:
     groups: int
     reason: str | None = None
 
+    def to_json(self) -> dict[str, Any]:
+        """As it is recorded: the reason only where there is one."""
+        entry = asdict(self)
+        if entry["reason"] is None:
+            del entry["reason"]
+        return entry
+
 
 def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
-    """The metric of that id: one of `METRICS`, ``iou@<class>``, or ``torchmetrics:<name>`` with its arguments.
+    """The metric of that id: one of `METRICS`, ``iou@<class>``, ``torchmetrics:<name>`` with its arguments, one of
+    `VIEW_METRICS`, or ``<what>:<id>`` for what views make of any other.
 
     Raises:
         BenchmarkError: there is none; the message names the nearest.
     """
+    if over := split_id(metric_id):
+        return view_metric(over[0], get_metric(over[1], arguments))
     if metric_id.startswith(TORCH):
         return torch_metric(metric_id, arguments)
     if arguments:
         raise BenchmarkError(f"metric {metric_id!r} takes no arguments")
     if metric_id.startswith(CLASS_IOU) and metric_id != CLASS_IOU:
         return class_iou(metric_id.removeprefix(CLASS_IOU))
-    try:
-        return METRICS[metric_id]
-    except KeyError:
-        raise BenchmarkError(f"unknown metric {metric_id!r}{nearest(metric_id, METRICS)}") from None
+    found = METRICS.get(metric_id) or VIEW_METRICS.get(metric_id)
+    if found is None:
+        raise BenchmarkError(f"unknown metric {metric_id!r}{nearest(metric_id, [*METRICS, *VIEW_METRICS])}")
+    return found
 
 
 def score(
     truth: Truth | MaskTruth,
-    prediction: Prediction | MaskPrediction,
+    prediction: Prediction | MaskPrediction | ViewPrediction,
     metric_ids: Iterable[str],
     clusters: NDArray[np.integer[Any]],
     class_info: ClassInfo | None = None,
     arguments: Mapping[str, Arguments] | None = None,
+    computed: dict[PerSample, Rows] | None = None,
 ) -> dict[str, MetricValue]:
     """Each metric's value with its interval, in the order asked for.
 
     Args:
         truth: the evaluated samples, sorted by id: float sums are taken in this order, so that any sharding
             that is merged and sorted gives the same bits.
-        prediction: aligned with it row by row.
+        prediction: aligned with it row by row; in several views for metrics over views.
         metric_ids: which metrics.
         clusters: (n,) whole numbers, equal for samples of one group; the intervals leave these groups out in
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
         arguments: by metric id, those of torchmetrics' classes.
+        computed: rows that are there already; those that are worked out are added.
 
     Raises:
         BenchmarkError: an unknown metric, one that this machine cannot compute, or ``class_info`` of other classes.
         ModelError: a prediction that does not fit the truth.
     """
-    if isinstance(truth, MaskTruth) != isinstance(prediction, MaskPrediction):
+    flat = prediction.flat if isinstance(prediction, ViewPrediction) else prediction
+    if isinstance(truth, MaskTruth) != isinstance(flat, MaskPrediction):
         raise ModelError("segmentations are scored against maps, classifications against labels")
     if class_info is not None and isinstance(truth, Truth):
         truth = replace(truth, info=class_info)
     if clusters.shape != (len(truth),):
         raise BenchmarkError(f"clusters must have shape ({len(truth)},), one per sample, got {clusters.shape}")
-    computed: dict[Callable[[Any, Any], Rows], Rows] = {}
+    computed = {} if computed is None else computed
     values = {}
     metrics = ready_metrics(metric_ids, "segmentation" if isinstance(truth, MaskTruth) else "classification", arguments)
     for metric in metrics:
@@ -131,9 +150,9 @@ def ready_metrics(
 
 
 def rows_of(
-    per_sample: Callable[[Any, Any], Rows],
+    per_sample: PerSample,
     truth: Truth | MaskTruth,
-    prediction: Prediction | MaskPrediction,
+    prediction: Prediction | MaskPrediction | ViewPrediction,
 ) -> Rows:
     """All rows of a `per_sample`, worked out a block of samples at a time: the same rows in little memory."""
     if len(truth) <= BLOCK:
@@ -151,5 +170,8 @@ def with_interval(metric: Metric, rows: Rows, clusters: NDArray[np.integer[Any]]
     value = metric.reduce(rows)
     if value is None:
         return MetricValue(None, None, None, "none", 0, "no evaluated sample that it is over")
-    interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
+    if metric.interval is not None:
+        interval = metric.interval(rows, clusters)
+    else:
+        interval = jackknife(leave_one_out(metric, rows, clusters), value, metric.scale)
     return MetricValue(value, interval.low, interval.high, interval.method, interval.groups, interval.reason)

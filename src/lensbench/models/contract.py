@@ -36,7 +36,7 @@ class Feed:
     dtype: str
     bgr: bool
     scale: tuple[float, ...]
-    """Per channel: float32 input = decoded value × scale + shift."""
+    """Per channel: float32 input = value × scale + shift; see `Entry`."""
     shift: tuple[float, ...]
     batch: int
     fixed: bool

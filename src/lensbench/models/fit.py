@@ -26,10 +26,15 @@ def scorable(spec: Benchmark) -> Benchmark:
 
 
 def fitting(model: Model, config: str | None) -> list[Benchmark]:
-    """The benchmarks that the model's outputs fit: by the number of classes, or as pixels where masks are scored."""
+    """The benchmarks that the model's outputs fit: by the number of classes, or as pixels where masks are scored.
+
+    Those of several views have to be named: each dataset has a handful, and all of them fit.
+    """
     found = []
     for name in benchmark_names():
         spec = get_benchmark(name, config if name == model.card.benchmark or model.card.benchmark is None else None)
+        if spec.views is not None:
+            continue
         graph = model.graph_for(spec)
         sizes = output_sizes(graph)
         if segments(graph) if spec.task == "segmentation" else len(spec.labels) in sizes or None in sizes:

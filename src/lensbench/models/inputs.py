@@ -9,13 +9,16 @@ from lensbench.errors import ModelError
 from lensbench.models.card import Card
 from lensbench.models.gate import Graph, Tensor
 
-CHANNELS = {"mosaic": (1,), "grey": (1, 3), "RGB": (3, 1), "BGR": (3, 1)}
+CHANNELS = {"mosaic": (1,), "developed": (3,), "grey": (1, 3), "RGB": (3, 1), "BGR": (3, 1)}
 """How many channels an image of that colour can be given in, the usual number first."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A graph's input and how images are put into it: decoded value × scale + shift, per channel."""
+    """A graph's input and how images are put into it: value × scale + shift, per channel.
+
+    A value is what was decoded, or of a developed frame a number in [0, 1].
+    """
 
     name: str
     layout: str
@@ -51,9 +54,10 @@ def entry_of(
         )
     layout, channels, assumed = _layout(tensor, card, benchmark, where)
     low, high = card.range or benchmark.input.range
-    mosaic = benchmark.input.mosaic
-    if tensor.dtype == "UINT8" and mosaic:
-        raise ModelError(f"{where}: a uint8 input cannot take 16-bit raw frames; export it with float32")
+    mosaic, developed = benchmark.input.mosaic, benchmark.input.developed
+    if tensor.dtype == "UINT8" and (mosaic or developed):
+        what = "developed" if developed else "16-bit"
+        raise ModelError(f"{where}: a uint8 input cannot take {what} raw frames; export it with float32")
     if tensor.dtype == "UINT8":
         low, high = 0.0, 255.0
         if card.mean or card.std or card.range not in (None, (0.0, 255.0)):
@@ -61,20 +65,22 @@ def entry_of(
     mean, std = _per_channel(card.mean, 0.0, channels, where), _per_channel(card.std, 1.0, channels, where)
     if card.colour is None and channels == 3:
         grey = benchmark.input.colour == "grey"
-        assumed.append("grey, repeated in 3 channels" if grey else f"colour order {benchmark.input.colour}")
+        order = "RGB" if developed else benchmark.input.colour
+        assumed.append("grey, repeated in 3 channels" if grey else f"colour order {order}")
     if card.range is None and tensor.dtype == "FLOAT":
         assumed.append(f"input range [{low:g}, {high:g}]")
     if card.mean is None and tensor.dtype == "FLOAT":
         assumed.append("no further normalisation")
     if graph.loops:
         assumed.append(f"that its {', '.join(graph.loops)} ends: nothing here stops one that does not")
+    largest = 65535.0 if mosaic else 1.0 if developed else 255.0
     entry = Entry(
         name=tensor.name,
         layout=layout,
         channels=channels,
         dtype={"FLOAT": "float32", "UINT8": "uint8"}[tensor.dtype],
         bgr=(card.colour or benchmark.input.colour) == "BGR",
-        scale=tuple((high - low) / (65535.0 if mosaic else 255.0) / s for s in std),
+        scale=tuple((high - low) / largest / s for s in std),
         shift=tuple((low - m) / s for m, s in zip(mean, std, strict=True)),
         mosaic=mosaic,
         batch=tensor.shape[0] if tensor.shape else None,
@@ -119,7 +125,7 @@ def _layout(tensor: Tensor, card: Card, benchmark: Benchmark, where: str) -> tup
         declared = f" (layout {card.layout} is declared)" if card.layout else ""
         raise ModelError(
             f"{where}: input {tensor.name!r} is {shape_text(tensor)}{declared}, and {benchmark.name} gives {wanted}; "
-            f"put the {'processing' if size.mosaic else 'resize'} the model needs into its graph"
+            f"put the {'processing' if size.mosaic or size.developed else 'resize'} the model needs into its graph"
         )
     layout, channels, guessed = fits[0]
     assumed = []

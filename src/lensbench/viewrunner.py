@@ -1,0 +1,226 @@
+"""The inner loop over views: raw frames in, one answer for each frame × view out. Knows no labels.
+
+A frame is decoded once and developed in all of its views, which share what they have in common, and its images are
+inferred before the next frame is looked at: what goes into a batch depends on the frame and the views alone, so a
+resumed or sharded run computes the same numbers. Row frame × views + view is the answer in that view.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from lensbench.errors import DatasetError, FrameError
+from lensbench.isp.camera import Camera
+from lensbench.isp.pipeline import Developer
+from lensbench.isp.view import View
+from lensbench.maskrunner import Network
+from lensbench.masks.values import Value
+from lensbench.models.contract import Feed, batch_size
+from lensbench.models.inputs import Entry
+from lensbench.models.model import Infer
+from lensbench.runner import CorruptImageError, Images, check_outputs, check_steady, decoded
+from lensbench.workers import share
+
+DEVELOPED_BYTES = 128 << 20
+"""Developed pixels that a thread holds: a whole frame of twenty megapixels is developed view by view."""
+
+Image = NDArray[np.float32]
+Answer = tuple[Value, tuple[str, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Raw frames with their cameras, and the views that each is developed in.
+
+    `recordings`: per cent of the full intensity → the column of frames recorded so. `names` (the ids) key the random
+    numbers of views that have any. `reference`: the view that frames are tried in first.
+    """
+
+    views: tuple[View, ...]
+    recordings: Mapping[int, Images]
+    cameras: tuple[Camera, ...]
+    names: tuple[str, ...]
+    reference: int = 0
+
+    def __len__(self) -> int:
+        return len(self.cameras)
+
+    def raw(self, frame: int, intensity: int) -> NDArray[np.uint16]:
+        """A recording of a frame; raises CorruptImageError, or DatasetError for one that is no raw frame."""
+        pixels = decoded(self.recordings[intensity].slices(frame, frame + 1)[0], frame, 1, mosaic=True)
+        if pixels.dtype != np.uint16 or pixels.ndim != 2:
+            raise DatasetError(f"{self.names[frame]}: {pixels.dtype} {pixels.shape}, not a raw frame of 16 bits")
+        return pixels
+
+    def size(self) -> tuple[int, int]:
+        """(height, width) of the first frame."""
+        height, width = self.raw(0, self.views[self.reference].intensity).shape
+        return height, width
+
+
+class Darkroom:
+    """Develops frames for one thread; keeps what depends on the camera and the views alone."""
+
+    def __init__(self, frames: Frames) -> None:
+        self._frames = frames
+        self._kept: dict[tuple[Camera, tuple[int, ...]], Developer] = {}
+
+    def images(self, frame: int) -> Iterator[tuple[tuple[int, ...], Image]]:
+        """(places of some views, these views of the frame n×3×H×W in [0, 1]) until all views were there."""
+        frames = self._frames
+        recorded: dict[int, list[int]] = {}
+        for place, view in enumerate(frames.views):
+            recorded.setdefault(view.intensity, []).append(place)
+        for intensity, places in recorded.items():
+            raw = frames.raw(frame, intensity)
+            most = max(1, DEVELOPED_BYTES // (12 * raw.size))
+            for start in range(0, len(places), most):
+                some = tuple(places[start : start + most])
+                yield some, self.developed(frame, raw, some)
+
+    def developed(self, frame: int, raw: NDArray[np.uint16], places: tuple[int, ...]) -> Image:
+        """The frame in the views at `places`; raises DatasetError naming the frame."""
+        frames = self._frames
+        key = (frames.cameras[frame], places)
+        if key not in self._kept:
+            self._kept[key] = Developer(frames.cameras[frame], [frames.views[place] for place in places])
+        try:
+            return self._kept[key](raw, sample=frames.names[frame])
+        except FrameError as error:
+            raise DatasetError(f"{frames.names[frame]}: {error}") from error
+
+    def reference(self, frame: int) -> Image:
+        """3×H×W: the frame in the reference view."""
+        place = self._frames.reference
+        raw = self._frames.raw(frame, self._frames.views[place].intensity)
+        image: Image = self.developed(frame, raw, (place,))[0]
+        return image
+
+
+def fed(images: Image, how: Feed | Entry) -> Image:
+    """Images n×3×H×W in [0, 1] as the model wants them: value × scale + shift, in its colour order."""
+    given = images[:, ::-1] if how.bgr else images
+    if set(how.scale) != {1.0}:
+        given = given * np.array(how.scale, np.float32).reshape(-1, 1, 1)
+    if any(how.shift):
+        given = given + np.array(how.shift, np.float32).reshape(-1, 1, 1)
+    return np.ascontiguousarray(given)
+
+
+# -- classification ------------------------------------------------------------------------------------------
+
+
+def infer_views(
+    frames: Frames,
+    start: int,
+    stop: int,
+    feed: Feed,
+    infer: Infer,
+    out: NDArray[np.float32],
+    threads: int,
+    advance: Callable[[int], object],
+) -> None:
+    """Fill `out` (float32, frames × views rows of classes) with the outputs for frames start … stop − 1.
+
+    `advance(n)` is called from the threads after every frame. Raises CorruptImageError, DatasetError or ModelError;
+    then `out` is not to be used.
+    """
+    cv2.setNumThreads(1)
+    views = len(frames.views)
+
+    def begin(stopped: threading.Event) -> Callable[[int], None]:
+        room = Darkroom(frames)
+
+        def do(frame: int) -> None:
+            first = (frame - start) * views
+            for places, images in room.images(frame):
+                out[[first + place for place in places]] = _scores(images, feed, infer, stopped)
+            advance(views)
+
+        return do
+
+    _raise_first(share(range(start, stop), begin, threads))
+
+
+def _scores(images: Image, feed: Feed, infer: Infer, stopped: threading.Event) -> NDArray[np.float32]:
+    """The outputs for the images, batch by batch; a fixed batch is filled up with its last image."""
+    batch = feed.batch if feed.fixed else batch_size(images[0].size)
+    given = fed(images, feed)
+    scores = np.empty((len(given), feed.classes), np.float32)
+    for first in range(0, len(given), batch):
+        if stopped.is_set():
+            break
+        some = given[first : first + batch]
+        scores[first : first + batch] = _outputs(some, feed, infer)
+    return scores
+
+
+def _outputs(some: Image, feed: Feed, infer: Infer) -> NDArray[np.float32]:
+    n = feed.batch if feed.fixed else len(some)
+    whole = np.concatenate([some, np.repeat(some[-1:], n - len(some), axis=0)]) if n > len(some) else some
+    outputs = infer(np.ascontiguousarray(np.moveaxis(whole, 1, -1)) if feed.layout == "NHWC" else whole)
+    check_outputs(outputs, n, feed.classes)
+    return outputs[: len(some)]
+
+
+def probe_views(frames: Frames, feed: Feed, infer: Infer) -> None:
+    """As `runner.probe`, of the first frames in the reference view: a score depends neither on chance nor on others."""
+    room = Darkroom(frames)
+    shown = [room.reference(frame) for frame in range(min(feed.batch, len(frames)))]
+    shown = [image for image in shown if image.shape == shown[0].shape]
+    if not shown:
+        return
+    images = fed(np.stack(shown), feed)
+    n = len(images)
+    if feed.fixed:
+        images = np.concatenate([images, np.repeat(images[-1:], feed.batch - n, axis=0)])
+    check_steady(np.ascontiguousarray(np.moveaxis(images, 1, -1)) if feed.layout == "NHWC" else images, n, feed, infer)
+
+
+# -- segmentation --------------------------------------------------------------------------------------------
+
+
+def answer_views(
+    frames: Frames, start: int, stop: int, network: Network, threads: int, advance: Callable[[int], object]
+) -> tuple[list[Value], list[str]]:
+    """The answers for frames start … stop − 1 in every view, and what was assumed for any of them.
+
+    `advance(n)` is called from the threads after every frame. Raises CorruptImageError, DatasetError or ModelError.
+    """
+    cv2.setNumThreads(1)
+    views = len(frames.views)
+    answers: dict[int, Answer] = {}
+
+    def begin(stopped: threading.Event) -> Callable[[int], None]:
+        room = Darkroom(frames)
+
+        def do(frame: int) -> None:
+            for places, images in room.images(frame):
+                for place, image in zip(places, fed(images, network.feed.entry), strict=True):
+                    if stopped.is_set():
+                        return
+                    answers[frame * views + place] = network.answer(image, frame)
+            advance(views)
+
+        return do
+
+    _raise_first(share(range(start, stop), begin, threads))
+    ordered = [answers[row] for row in range(start * views, stop * views)]
+    return [value for value, _ in ordered], list(dict.fromkeys(word for _, words in ordered for word in words))
+
+
+def reference_image(frames: Frames, frame: int, entry: Entry) -> Image:
+    """C×H×W: a frame in the reference view, as the model is given it."""
+    image: Image = fed(Darkroom(frames).reference(frame)[None], entry)[0]
+    return image
+
+
+def _raise_first(errors: Sequence[Exception]) -> None:
+    if errors:
+        raise min(errors, key=lambda e: e.row if isinstance(e, CorruptImageError) else -1)
