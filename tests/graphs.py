@@ -47,6 +47,32 @@ def colour_model(
     return pack([*nodes, *extra], dtype, shape, [batch, classes], weights(classes, channels), metadata)
 
 
+USUAL, STEP = 2.31, 0.02
+"""What the mean squares of a bright frame's colours sum to, and how far apart `power_model` sets its classes."""
+
+
+def power_weights(classes: int = 9, channels: int = 3) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weights and bias under which the class nearest to (sum − USUAL) / STEP + classes / 2 has the highest score."""
+    number = np.arange(classes, dtype=np.float32)
+    bias = 2 * number * (classes / 2 - USUAL / STEP) - number**2
+    return np.tile(2 * number / STEP, (channels, 1)).astype(np.float32), bias.astype(np.float32)
+
+
+def power_model(classes: int = 9, *, layout: str = "NCHW", batch: int | str = "n", channels: int = 3) -> bytes:
+    """The mean square of each colour → scores, so near each other that sharpening and denoising change the class."""
+    first, last = ([batch, channels], ["h", "w"]) if layout == "NCHW" else ([batch, "h", "w"], [channels])
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["q"]),
+        helper.make_node("ReduceMean", ["q"], ["m"], axes=[2, 3] if layout == "NCHW" else [1, 2], keepdims=0),
+        helper.make_node("MatMul", ["m", "w"], ["s"]),
+        helper.make_node("Add", ["s", "b"], ["y"]),
+    ]
+    weighs = [
+        numpy_helper.from_array(one, name) for name, one in zip("wb", power_weights(classes, channels), strict=True)
+    ]
+    return _graph(nodes, [*first, *last], [("y", TensorProto.FLOAT, [batch, classes])], weighs)
+
+
 def pack(
     nodes: Sequence[onnx.NodeProto],
     dtype: int,

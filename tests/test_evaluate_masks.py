@@ -390,7 +390,7 @@ def test_masks_that_are_not_fit_are_one_line_and_leave_nothing(what: str, tmp_pa
         "float": "integers, not scores",
         "none": "no answer for any of",
         "ids": "none of its 1 ids is in the test split",
-        "view": "holds the view 'isp-3'",
+        "view": "'isp-3' is no view of this benchmark",
         "unsorted": "not sorted by id",
         "size": "the image is",
     }[what]

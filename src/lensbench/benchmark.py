@@ -219,7 +219,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
     ids = (data["metrics"]["headline"], *data["metrics"]["ids"])
     arguments, labels = _arguments(data["metrics"].get("arguments", {}), ids), dataset.label_order(chosen.labels)
     never = absent.ids or frozenset() if absent else frozenset[str]()
-    contract, views = _input(data["input"], task), _views(data)
+    contract, views = _input(data["input"], task), _views(data, where.parent)
     manifest = read_manifest(dataset, chosen.name, split.name) if split.manifest is not None else None
     if manifest is not None and data["cluster"] != HASHED:
         try:
@@ -291,7 +291,7 @@ def _specimen_title(dataset: Dataset, config: Config) -> str:
     return f"{dataset.title}{family}, specimen"
 
 
-def _views(data: Mapping[str, Any]) -> Views | None:
+def _views(data: Mapping[str, Any], folder: Path) -> Views | None:
     """The views that developed frames are given in; nothing else has any."""
     if (data["input"]["colour"] == "developed") != ("views" in data):
         raise ValueError(
@@ -301,7 +301,7 @@ def _views(data: Mapping[str, Any]) -> Views | None:
         return None
     from lensbench.viewspec import views_of
 
-    return views_of(data["views"])
+    return views_of(data["views"], folder)
 
 
 def _metric_version(

@@ -97,7 +97,13 @@ class Stored(Sequence[Value]):
 
 def ids_of(path: Path) -> tuple[str, ...]:
     """The ids of a stored file, in its order; raises ModelError for one that cannot be read."""
+    return tuple(key for key, _ in keys_of(path))
+
+
+def keys_of(path: Path) -> list[tuple[str, str]]:
+    """(id, view) of every row of a stored file, in its order; raises ModelError for one that cannot be read."""
     try:
-        return tuple(pq.ParquetFile(path).read(columns=["id"])["id"].to_pylist())
+        columns = pq.ParquetFile(path).read(columns=["id", "view"])
+        return list(zip(columns["id"].to_pylist(), columns["view"].to_pylist(), strict=True))
     except (pa.ArrowException, OSError, KeyError) as error:
         raise ModelError(f"{path.name}: cannot be read: {' '.join(str(error).split())[:200]}") from error

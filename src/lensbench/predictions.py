@@ -305,7 +305,7 @@ def _read(path: Path) -> pa.Table:
                 )
             return file.read()
         if suffix in (".csv", ".tsv", ".txt"):
-            texts = {"id": pa.string(), "label": pa.string()} | {
+            texts = dict.fromkeys(("id", "view", "label"), pa.string()) | {
                 f"top{u}{k}": pa.string() for u in ("", "_") for k in range(1, 100)
             }
             return pa.csv.read_csv(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from lensbench.isp.tiers import Tier, get_tier, reference
@@ -68,15 +69,16 @@ class Views:
         return {name: tuple(places) for name, places in found.items()}
 
 
-def views_of(data: Mapping[str, Any]) -> Views:
-    """`[views]` of a benchmark: a ``tier`` by name, and the ``reference`` by its name in it.
+def views_of(data: Mapping[str, Any], folder: Path) -> Views:
+    """`[views]` of a benchmark in `folder`: a ``tier`` by name or file, and the ``reference`` by its name in it.
 
     Without a name the reference is lensbench's own, as a view beside the grid. Raises ViewError or ValueError.
     """
     for key in data:
         if key not in ENTRIES:
             raise ValueError(f"views: unknown entry {key!r}; known: {', '.join(sorted(ENTRIES))}")
-    tier = get_tier(str(data["tier"]))
+    name = str(data["tier"])
+    tier = get_tier(str(folder / name) if name.endswith(".toml") else name)
     if tier.box:
         raise ValueError(f"views: tier {tier.name} is a box to search in, not a grid")
     if "reference" in data:

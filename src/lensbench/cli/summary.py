@@ -25,7 +25,8 @@ def summary(done: Evaluated) -> str:
     if benchmark["synthetic"]:
         lines.append(SYNTHETIC)
     lines += ["", *table(result["metrics"])]
-    lines += worst(result.get("images", []))
+    lines += views(result)
+    lines += worst([] if "views" in result else result.get("images", []))
     lines += [f"protocol: {text}" for text in protocol(result)]
     lines += [f"INCOMPLETE: {text}" for text in gaps(result)]
     lines += [f"not used: {text}" for text in unused(result)]
@@ -40,9 +41,9 @@ def summary(done: Evaluated) -> str:
     return printable("\n".join(lines))
 
 
-def table(metrics: Mapping[str, Any]) -> list[str]:
+def table(metrics: Mapping[str, Any], head: str = "metric") -> list[str]:
     """One line per metric: id, value, 95 % interval and how it was made."""
-    lines = [f"{'metric':<28} {'value':>9}   95 % interval"]
+    lines = [f"{head:<28} {'value':>9}   95 % interval"]
     for key, entry in metrics.items():
         if entry["value"] is None:
             lines.append(f"{key:<28} {'–':>9}   {entry.get('reason', '')}")
@@ -51,6 +52,33 @@ def table(metrics: Mapping[str, Any]) -> list[str]:
         how = f"{entry['method']}, {entry['groups']} groups" if entry["low"] is not None else entry.get("reason", "")
         lines.append(f"{key:<28} {entry['value']:>9.6f}   {interval}  {how}")
     return lines
+
+
+def views(result: Mapping[str, Any]) -> list[str]:
+    """Of a benchmark with views: reference, mean and worst in a line, then each view, each stage, the worst frames."""
+    shown = result.get("views", [])
+    base = next(iter(shown[0]["metrics"]), None) if shown else None
+    known = [one for one in shown if base is not None and one["metrics"][base]["value"] is not None]
+    if base is None or len(known) < len(shown):
+        return []
+    from lensbench.metrics import get_metric
+
+    sign = 1 if get_metric(base).direction == "higher" else -1
+    values = {one["name"]: one["metrics"][base]["value"] for one in shown}
+    compared = [one["name"] for one in shown if one["compared"]]
+    least = min(compared, key=lambda name: sign * values[name])
+    clean, mean = values[result["grid"]["reference"]], sum(values[name] for name in compared) / len(compared)
+    drop = sign * (clean - values[least])
+    line = f"{base}: reference {clean:.4f}, mean {mean:.4f}, worst {values[least]:.4f} ({least}), drop {drop:.4f}"
+    lines = ["", line, *table({one["name"]: one["metrics"][base] for one in shown}, f"{base} by view")]
+    if result["stages"]:
+        lines += ["", *table({one["name"]: one["drop"] for one in result["stages"]}, "mean drop by stage")]
+    lines += ["", f"{'worst frames':<44} {'reference':>9} {'mean':>6} {'least':>6}"]
+    for one in result["frames"][:WORST]:
+        lines.append(
+            f"{one['id']:<44} {one['reference']:>9.3f} {one['mean']:>6.3f} {one['least']:>6.3f}  {one['view']}"
+        )
+    return [*lines, ""]
 
 
 def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -90,7 +90,8 @@ def score_predictions(
         order = [label for _, label in sorted(zip(columns, spec.labels, strict=True))]
     answers = read_predictions(path, dataset, spec.labels, order, spec.views.names if spec.views else ())
     manifest = read_manifest(dataset, spec.config, spec.split)
-    check_ids(set(answers.ids), manifest, spec, path.name)
+    if answers.ids or not answers.gaps:
+        check_ids(set(answers.ids), manifest, spec, path.name)
     who = brought.about("by name")
     plain = answers.prediction.scores is None
     notes = [f"{answers.prediction.kind} only: metrics that need scores are left out"] if plain else []

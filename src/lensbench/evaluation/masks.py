@@ -36,11 +36,11 @@ from lensbench.maskrunner import Network, answer_rows, check_steady, probe
 from lensbench.masks.read import open_masks
 from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
 from lensbench.masks.values import Kind, Value
-from lensbench.masktruth import TrueMaps, ids_of
+from lensbench.masktruth import TrueMaps, keys_of
 from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
 from lensbench.models.model import Model
 from lensbench.paths import atomic
-from lensbench.predictions import VIEW
+from lensbench.predictions import VIEW, whole_ids
 from lensbench.runner import CorruptImageError, Images, open_images
 from lensbench.shards import locked
 from lensbench.viewrunner import Frames, answer_views, reference_image
@@ -242,9 +242,14 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
 
     stated = {"benchmark": ground.spec.digest}
     if path.suffix.lower() == ".parquet" and path.is_file():
-        kind, ids, extra = _stored(path, ground, shapes)
-        write_masks(into, shown(_of(path, shapes), len(ids)), kind, stated)
-        return _Taken(into, extra, ())
+        found = _stored(path, ground, shapes)
+        write_masks(into, shown(_of(path, shapes, found), found.rows), found.kind, stated)
+        return _Taken(into, found.extra, found.gaps)
+    if ground.spec.views is not None:
+        raise ModelError(
+            f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in one .parquet, as `bench eval` "
+            "stores them: a row for each id and view"
+        )
     with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
         rows = (Row(key, VIEW, value) for key, value in files)
         kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
@@ -259,30 +264,44 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     return _Taken(into, len(report.extra), tuple(notes))
 
 
-def _stored(path: Path, ground: Ground, shapes: Mapping[str, tuple[int, int]]) -> tuple[Kind, tuple[str, ...], int]:
-    """(kind, ids that are the benchmark's, number of others) of a stored file, checked."""
+@dataclass(frozen=True)
+class _Stored:
+    """A stored file, checked: its kind, the ids of the benchmark that it answers in every view, what else it holds."""
+
+    kind: Kind
+    ids: frozenset[str]
+    rows: int
+    extra: int
+    gaps: tuple[str, ...]
+
+
+def _stored(path: Path, ground: Ground, shapes: Mapping[str, tuple[int, int]]) -> _Stored:
+    """Raises ModelError for a file of another kind, another order, or about no image of the benchmark."""
     kind, _ = stated_of(path)
     if kind not in ground.spec.kinds:
         raise ModelError(f"{path.name}: holds a {kind}, and {ground.spec.name} takes {', '.join(ground.spec.kinds)}")
-    ids = ids_of(path)
-    if list(ids) != sorted(set(ids)):
-        raise ModelError(f"{path.name}: its rows are not sorted by id, one each, as `bench eval` stores them")
-    mine = tuple(key for key in ids if key in shapes)
-    if not mine:
+    views = ground.spec.views.names if ground.spec.views else (VIEW,)
+    keys = keys_of(path)
+    whole, gaps = whole_ids(keys, views, path)
+    place = {view: at for at, view in enumerate(views)}
+    if keys != sorted(keys, key=lambda key: (key[0], place[key[1]])):
+        order = " and of each id in the order of the views" if len(views) > 1 else ""
+        raise ModelError(f"{path.name}: its rows are not sorted by id{order}, as `bench eval` stores them")
+    ids = {key for key, _ in keys}
+    if not ids & shapes.keys():
         raise ModelError(
             f"{path.name}: none of its {len(ids)} ids is in the {ground.spec.split} split of {ground.spec.dataset}; "
             f"ids look like {ground.ids[0]!r}"
         )
-    return kind, mine, len(ids) - len(mine)
+    mine = frozenset(whole) & shapes.keys()
+    return _Stored(kind, mine, len(mine) * len(views), len(ids - shapes.keys()), gaps)
 
 
-def _of(path: Path, shapes: Mapping[str, tuple[int, int]]) -> Iterator[Row]:
+def _of(path: Path, shapes: Mapping[str, tuple[int, int]], found: _Stored) -> Iterator[Row]:
     """The rows of a stored file that are about the benchmark's images."""
     for row in read_masks(path):
-        if row.id not in shapes:
+        if row.id not in found.ids:
             continue
-        if row.view != VIEW:
-            raise ModelError(f"{path.name}: holds the view {row.view!r}, and this benchmark has only {VIEW!r}")
         if row.value.shape != shapes[row.id]:
             raise ModelError(f"{path.name}: {row.id!r} is {row.value.shape}, the image is {shapes[row.id]}")
         yield row

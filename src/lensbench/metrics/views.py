@@ -223,6 +223,8 @@ def view_metric(what: str, base: Metric) -> Metric:
         return None if np.isnan(value) else value
 
     def without(rows: Rows, group: NDArray[np.intp], n_groups: int) -> FloatArray:
+        if not n_rows(rows):
+            return np.full(n_groups, np.nan)
         return over(without_by_view(base, rows, group, n_groups), rows[ROLE][0])
 
     return Metric(
