@@ -1,6 +1,6 @@
 """Train the three baselines of the LifeWatch FlowCam specimen and write them as submissions.
 
-    python scripts/train_baselines.py [--out leaderboards/submissions] [--only majority features small-cnn]
+    python -m scripts.train_baselines [--out leaderboards/submissions] [--only majority features small-cnn]
 
 Each is trained on the train split of a specimen that is drawn on the spot: larger than the kept one, from
 another seed, so that no image of the kept one's test split is seen. All take float32 (N, 3, 100, 100) RGB in
@@ -32,6 +32,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from lensbench.stats import hash_groups, jackknife
+from scripts.to_onnx import to_onnx
 
 ROOT = Path(__file__).resolve().parent.parent
 SIDE, CLASSES, OPSET = 100, 95, 17
@@ -277,34 +278,13 @@ def small_cnn(images: Images, labels: Labels, epochs: int) -> bytes:
 
 
 def export(network: Any) -> bytes:
-    """The network as one ONNX file; the exporter's notes, which name files of this machine, are taken out."""
+    """The network as ONNX, its batch norms folded into the convolutions before them."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
     for k, (layer, norm, activation) in enumerate(network.body):
         network.body[k] = torch.nn.Sequential(fuse_conv_bn_eval(layer, norm), activation)
-    program = torch.onnx.export(
-        network,
-        (torch.zeros(2, 3, SIDE, SIDE),),
-        input_names=["image"],
-        output_names=["scores"],
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        opset_version=18,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    if program is None:
-        raise SystemExit("torch.onnx.export returned nothing")
-    model = program.model_proto
-    for item in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
-        item.ClearField("doc_string")
-        item.ClearField("metadata_props")
-    for value in (*model.graph.input, *model.graph.output):
-        value.ClearField("metadata_props")
-    model.producer_name, model.producer_version = "pytorch", ""
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString())
+    return to_onnx(network, (2, 3, SIDE, SIDE), {0: torch.export.Dim("batch")}, "scores", 18)
 
 
 # -- the command ---------------------------------------------------------------------------------------------

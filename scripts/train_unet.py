@@ -1,6 +1,6 @@
 """Train the small U-Net baselines and write each as leaderboards/submissions/<name>/ (model.onnx, model.toml).
 
-    python scripts/train_unet.py --source DIR [--only unet-nuclei unet-cars] [--steps N]
+    python -m scripts.train_unet --source DIR [--only unet-nuclei unet-cars] [--steps N]
 
 ``unet-nuclei`` is trained on the 30 training images of Aitslab-bioimaging1 (`--source`: the publisher's archives or
 folders); ``unet-cars`` on synthetic frames of Raw-Drone's specimen, drawn from other seeds than the kept one. Needs
@@ -40,6 +40,7 @@ from lensbench.masks.postprocess import Interior, Output, class_map, label_map
 from lensbench.masks.protocol import Scoring
 from lensbench.masks.values import LabelMap
 from lensbench.metrics.overlap import overlap
+from scripts.to_onnx import to_onnx
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET, VERSION = "aitslab_bioimaging1", "1.0.0"
@@ -219,7 +220,7 @@ def train(name: str, batches: Iterator[list[NDArray[Any]]], steps: int) -> bytes
 
 
 def export(net: Any, divisor: int) -> bytes:
-    """The network as one ONNX file; the exporter's notes (files of a machine) are taken out."""
+    """The network as ONNX, its batch norms folded into the convolutions before them."""
     import torch
     from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -228,28 +229,8 @@ def export(net: Any, divisor: int) -> bytes:
             block[k] = fuse_conv_bn_eval(block[k], block[k + 1])
             block[k + 1] = torch.nn.Identity()
     batch, height, width = (torch.export.Dim(name, min=low) for name, low in (("n", 1), ("h", 8), ("w", 8)))
-    program = torch.onnx.export(
-        net,
-        (torch.zeros(2, 1, 72, 88),),
-        input_names=["image"],
-        output_names=["logits"],
-        dynamic_shapes=({0: batch, 2: divisor * height, 3: divisor * width},),
-        opset_version=OPSET,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    if program is None:
-        raise SystemExit("torch.onnx.export returned nothing")
-    model = program.model_proto
-    for item in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
-        item.ClearField("doc_string")
-        item.ClearField("metadata_props")
-    for value in (*model.graph.input, *model.graph.output):
-        value.ClearField("metadata_props")
-    model.producer_name, model.producer_version = "pytorch", ""
-    onnx.checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString())
+    axes = {0: batch, 2: divisor * height, 3: divisor * width}
+    return to_onnx(net, (2, 1, 72, 88), axes, "logits", OPSET)
 
 
 # -- the figures ---------------------------------------------------------------------------------------------

@@ -182,7 +182,13 @@ def bright_model(
     return _graph(nodes, shape, [("y", TensorProto.FLOAT, out)], weighs, metadata)
 
 
-def map_model(side: int | str = "s", *, channels: int = 1, dtype: int = TensorProto.INT64) -> bytes:
+def map_model(
+    side: int | str = "s",
+    *,
+    channels: int = 1,
+    dtype: int = TensorProto.INT64,
+    metadata: dict[str, str] | None = None,
+) -> bytes:
     """Images → a map of integers h×w: 0, and 70,000 where it is bright (one object, whatever its parts)."""
     nodes = [
         helper.make_node("Greater", ["x", "t"], ["g"]),
@@ -196,7 +202,7 @@ def map_model(side: int | str = "s", *, channels: int = 1, dtype: int = TensorPr
         numpy_helper.from_array(np.array(70_000 if dtype == TensorProto.INT64 else 1, np.int64), "id"),
         numpy_helper.from_array(np.array([0, 1], np.int64), "axes"),
     ]
-    return _graph(nodes, [1, channels, side, side], [("y", dtype, [side, side])], weighs)
+    return _graph(nodes, [1, channels, side, side], [("y", dtype, [side, side])], weighs, metadata)
 
 
 def detection_model(boxes: NDArray[np.float32], scores: NDArray[np.float32], *, bare: bool = False) -> bytes:

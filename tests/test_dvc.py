@@ -17,9 +17,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from lensbench.benchmark import get_benchmark
 from lensbench.data.prepared import Prepared, ids_and_labels
 from lensbench.data.store import prepare
 from lensbench.errors import DatasetError
+from lensbench.models.card import read_card
 from lensbench.pipeline import compare, restate, steps, write_shards
 from lensbench.record import read_record, write_record
 from lensbench.registry import Absent, Dataset, get_dataset
@@ -32,6 +34,8 @@ from tests.small_registry import NAME, SmallRegistry
 BOARD = f"{NAME}-specimen"
 TREE = ("benchmarks", "leaderboards", "registry", "src", ".dvc", ".dvcignore", ".gitignore")
 FILES = ("dvc.yaml", "params.yaml", "pyproject.toml")
+STAND_INS = ("majority", "features", "small-cnn")
+"""Baselines that are replaced in the copy by something faster."""
 
 
 def yaml(path: Path) -> Any:
@@ -89,6 +93,20 @@ def test_outs_on_boards_are_files_and_nothing_is_frozen() -> None:
     assert len(boards) == 5
     assert all(Path(out).suffix in {".parquet", ".json", ".md", ".csv", ".html"} for out in boards)
     assert "frozen" not in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+
+
+def test_every_submission_has_a_record_on_its_board_and_every_board_is_in_the_pipeline() -> None:
+    params = yaml(ROOT / "params.yaml")
+    for folder in sorted((ROOT / "leaderboards" / "submissions").iterdir()):
+        card = read_card(folder / "model.toml")
+        assert card.benchmark is not None and params["baselines"][folder.name]["benchmark"] == card.benchmark
+        for config in (card.config, "specimen"):
+            spec = get_benchmark(card.benchmark, config)
+            board = ROOT / "leaderboards" / spec.slug
+            digests = read_record(board / "records" / f"{folder.name}.json").result["digests"]
+            assert (digests["benchmark"], digests["declared"]) == (spec.digest, card.digest), (folder.name, spec.slug)
+            assert (board / "index.html").is_file() and params["boards"][spec.slug]["benchmark"] == spec.name
+            assert spec.synthetic or (board / "predictions" / f"{folder.name}.parquet").is_file()
 
 
 # -- the steps -----------------------------------------------------------------------------------------------
@@ -229,7 +247,7 @@ def test_the_verify_step_writes_nothing_over_a_changed_manifest(
 
 @dataclass(frozen=True)
 class Copy:
-    """A copy of the tree with its own cache, in which three stand-ins for the baselines are scored."""
+    """A copy of the tree with its own cache, in which `STAND_INS` are replaced."""
 
     root: Path
     home: Path
@@ -274,7 +292,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
             shutil.copytree(source, root / name, ignore=ignore)
         else:
             shutil.copy(source, root / name)
-    for number, name in enumerate(yaml(root / "params.yaml")["baselines"]):
+    for number, name in enumerate(STAND_INS):
         folder = root / "leaderboards" / "submissions" / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -310,14 +328,15 @@ def test_no_out_on_a_board_is_a_folder_and_only_shards_and_predictions_are_cache
     lock = yaml(copy.root / "dvc.lock")["stages"]
     outs = [out for stage in lock.values() for out in stage["outs"]]
     boards = [out for out in outs if out["path"].startswith("leaderboards/")]
-    assert len(boards) == 3 * 2 + 2 * 3
+    params = yaml(copy.root / "params.yaml")
+    assert len(boards) == len(params["baselines"]) * 2 + len(params["boards"]) * 3
     assert all("nfiles" not in out and not out["md5"].endswith(".dir") for out in boards)
     assert all((copy.root / out["path"]).is_file() for out in boards)
     kept = {path.name for path in (copy.root / ".dvc" / "cache" / "files" / "md5").glob("*/*")}
     cached = {out["path"] for out in outs if out["md5"][2:] in kept}
-    builds = {f"build/{key}" for key in yaml(copy.root / "params.yaml")["builds"]}
+    builds = {f"build/{key}" for key in params["builds"]}
     assert {path for path in cached if not path.endswith(".parquet")} == builds
-    assert len(cached) == 3 + len(builds)
+    assert len(cached) == len(params["baselines"]) + len(builds)
 
 
 @pytest.mark.slow

@@ -188,6 +188,23 @@ def test_a_map_of_integers_keeps_its_ids() -> None:
     assert metrics(done)["iou_fg"] == metrics(run(bright_model(), name="planes"))["iou_fg"]
 
 
+@pytest.mark.parametrize("entry", [{"method": {"name": "components"}}, {"min_size": 9}])
+def test_a_postprocessing_that_a_readymade_map_would_not_get_is_refused(entry: dict[str, Any]) -> None:
+    """It was printed and recorded, and not done."""
+    card = {"output": {"kind": "labelmap", **entry}}
+    with pytest.raises(ModelError, match=f"{next(iter(entry))} under .output. would do nothing"):
+        run(map_model(metadata={"lensbench": json.dumps(card)}))
+
+
+def test_masks_of_foreground_given_as_label_maps_are_told(tmp_path: Path) -> None:
+    maps = truth()
+    one = {key: (m > 0).astype(np.uint8) * 255 for key, m in maps.items()}
+    notes = evaluate_predictions(label_pngs(tmp_path / "one", one), NAME, config="specimen").record.result["notes"]
+    assert any("numbered object by object" in note for note in notes)
+    notes = evaluate_predictions(label_pngs(tmp_path / "all", maps), NAME, config="specimen").record.result["notes"]
+    assert not any("numbered object by object" in note for note in notes)
+
+
 def test_scored_masks_are_kept_with_their_scores() -> None:
     boxes = np.array([[10, 10, 40, 50], [30, 30, 60, 60]], np.float32)
     done = run(detection_model(boxes, np.array([0.25, 0.75], np.float32)))

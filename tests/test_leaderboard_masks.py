@@ -16,10 +16,11 @@ from lensbench.benchmark import get_benchmark
 from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.leaderboard.board import Leaderboard, read_board
 from lensbench.leaderboard.refresh import rebuild, refresh
-from lensbench.record import Record
+from lensbench.record import Record, read_record
 from tests.graphs import bright_model, write
 
 NAME = "aitslab_bioimaging1"
+OTSU = "lensbench.masks.classic:otsu_watershed"
 WATERSHED = {"output": {"method": {"name": "watershed", "min_distance": 4}, "min_size": 30}}
 
 pytestmark = pytest.mark.usefixtures("workspace")
@@ -127,3 +128,39 @@ def test_refresh_scores_submissions_of_networks_and_of_maps(records: dict[str, R
         assert (root / slug / "predictions" / f"{name}.parquet").read_bytes()
     assert root / slug / "index.html" in rebuild(root)
     assert {row.entry.name for row in read_board(get_benchmark(NAME, "specimen"), root).ranked} == {"net", "maps"}
+
+
+def submit(text: str) -> Path:
+    folder = Path("leaderboards") / "submissions" / "otsu"
+    folder.mkdir(parents=True)
+    (folder / "model.toml").write_text(f'name = "Otsu"\nbenchmark = "{NAME}"\n{text}')
+    return folder
+
+
+def test_refresh_scores_a_function_of_lensbench_itself_on_the_config_asked_for() -> None:
+    submit(f'function = "{OTSU}"\n[output]\nkind = "labelmap"\n')
+    root = Path("leaderboards")
+    outcomes = [refresh(root, Path("runs"), config="specimen")[0] for _ in range(2)]
+    assert [outcome.state for outcome in outcomes] == ["scored", "known"]
+    record = read_record(root / f"{NAME}-specimen" / "records" / "otsu.json")
+    plain = evaluate(OTSU, NAME, config="specimen").record.result
+    assert record.result["metrics"] == plain["metrics"] and record.result["model"]["name"] == "Otsu"
+    assert record.result["digests"]["model"] == plain["digests"]["model"]
+    assert record.result["protocol"]["output"] is None, "a map of integers is stored as it is"
+    assert not (root / NAME).exists(), "the card names no config, and the real archive was not asked for"
+    (row,) = read_board(get_benchmark(NAME, "specimen"), root).ranked
+    assert row.entry.segments is not None and row.entry.segments.made == "maps as given"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('function = "os:getcwd"\n', "function 'os:getcwd' is not one of lensbench.masks.classic:otsu_watershed"),
+        (f'function = "{OTSU}"\nfile = "model.onnx"\n', "names a file and a function"),
+        (f'function = "{OTSU}"\n[output]\nkind = "classmap"\n', "declares a classmap"),
+    ],
+)
+def test_no_other_function_is_called_for_a_submission(text: str, words: str) -> None:
+    submit(text)
+    (outcome,) = refresh(Path("leaderboards"), Path("runs"), config="specimen")
+    assert outcome.state == "failed" and words in outcome.text

@@ -338,3 +338,17 @@ def test_a_file_of_another_type_is_refused(tmp_path: Path) -> None:
 
 def test_batch_rule() -> None:
     assert [batch_size(3 * s * s) for s in (32, 100, 224, 2048)] == [16, 8, 1, 1]
+
+
+def test_training_views_are_declared_and_shown_behind_the_data(tmp_path: Path) -> None:
+    path = tmp_path / "model.toml"
+    path.write_text('[training]\ndata = "x@1/train"\n')
+    plain = read_card(path)
+    assert plain.trained == "x@1/train"
+    path.write_text('[training]\ndata = "x@1/train"\nviews = ["corrected-12/bi-s-ga", "paper-12/bi-s-me"]\n')
+    seen = read_card(path)
+    assert seen.trained == "x@1/train; in the views corrected-12/bi-s-ga, paper-12/bi-s-me"
+    assert seen.digest != plain.digest
+    path.write_text('[training]\nviews = "all"\n')
+    with pytest.raises(ModelError, match="views must be a list"):
+        read_card(path)

@@ -36,7 +36,7 @@ def evaluate(
     """Run a model over a benchmark's split and score it.
 
     Args:
-        model: an `.onnx` file, a folder with `model.toml`, or ``module:function``: trusted Python code.
+        model: an `.onnx` file, a folder with `model.toml` (a submission), or ``module:function``: trusted Python code.
         benchmark: its name, or a Benchmark; None picks the one the model fits, where there is only one.
         config: another config of the benchmark's dataset (`specimen`).
         labels: the order of a classifier's outputs: a published order, a file with one name per line, or the names.
@@ -109,12 +109,14 @@ def evaluate_predictions(
 
 def read_model(model: str | Path) -> Model:
     """The model in an `.onnx` file or a folder, or ``module:function``; raises ModelError."""
-    from lensbench.models.function import is_function, read_function
+    from lensbench.models.function import declared_function, is_function, read_function
     from lensbench.models.onnx import read_onnx
 
     if isinstance(model, str) and is_function(model):
         return read_function(model)
-    return read_onnx(Path(model))
+    path = Path(model)
+    card = read_card(path / "model.toml") if path.is_dir() else Card()
+    return declared_function(card) if card.function else read_onnx(path)
 
 
 def _card_beside(path: Path) -> Card:

@@ -33,7 +33,6 @@ from lensbench.evaluation.run import (
 )
 from lensbench.maskresult import make_mask_result
 from lensbench.maskrunner import Network, answer_rows, check_steady, probe
-from lensbench.masks.protocol import Protocol
 from lensbench.masks.read import open_masks
 from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
 from lensbench.masks.values import Kind, Value
@@ -73,7 +72,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             run.predictions,
             about(model, "by name"),
             origin=ground.origin,
-            protocol=_as_used(contract.protocol, contract.feed),
+            protocol=_as_used(contract),
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
@@ -125,9 +124,11 @@ def _truth(ground: Ground) -> TrueMaps:
     return TrueMaps.of(ground.files, ground.ids, ground.spec.truth == "labelmap")
 
 
-def _as_used(protocol: Protocol, feed: MaskFeed) -> Mapping[str, Any]:
+def _as_used(contract: MaskContract) -> Mapping[str, Any]:
     """The protocol of a record; null is what had no part in it: the post-processing of planes where there were none."""
-    used = protocol.to_json()
+    used, feed = contract.protocol.to_json(), contract.feed
+    if contract.ready:
+        used["output"] = None
     if len(feed.outputs) > 1:
         used["output"] = {"threshold": feed.output.threshold}
     if feed.whole:

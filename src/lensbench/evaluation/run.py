@@ -70,7 +70,7 @@ class Brought:
             labels=labels,
             authors=card.authors,
             licence=card.licence,
-            training=card.training,
+            training=card.trained,
             url=card.url,
             declared=card.digest,
         )
@@ -179,7 +179,7 @@ def about(model: Model, labels: str) -> About:
         labels=labels,
         authors=card.authors,
         licence=card.licence,
-        training=card.training,
+        training=card.trained,
         url=card.url,
         parameters=model.parameters,
         bytes=model.size,

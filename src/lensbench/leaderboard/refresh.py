@@ -16,6 +16,7 @@ from lensbench.errors import LensbenchError, ModelError, RecordError
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.leaderboard.board import read_board
 from lensbench.models.card import Card, read_card
+from lensbench.models.function import declared_function
 from lensbench.paths import atomic
 from lensbench.record import read_record, write_record
 from lensbench.registry import SPECIMEN
@@ -38,17 +39,19 @@ def refresh(
     runs: Path,
     *,
     only: Sequence[str] = (),
+    config: str | None = None,
     progress: Callable[[], Progress] | None = None,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Score every `submissions/<name>/` (or those in `only`) that has no record of its model on its benchmark's digest.
 
+    `config` replaces the dataset config that their `model.toml` names: ``specimen`` scores them all without an archive.
     `tell` is called with each outcome as it comes. Boards are not rebuilt here: see `rebuild`.
     """
     outcomes = []
     for folder in _folders(leaderboards, only):
         try:
-            outcome = _one(folder, leaderboards, runs, progress)
+            outcome = _one(folder, config, leaderboards, runs, progress)
         except LensbenchError as error:
             outcome = Outcome(folder.name, "failed", str(error))
         except Exception as error:  # one stranger's file never stops the others; the bug it shows is named
@@ -72,18 +75,21 @@ def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
     return [path for path in found if not only or path.name in only]
 
 
-def _one(folder: Path, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None) -> Outcome:
+def _one(
+    folder: Path, config: str | None, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None
+) -> Outcome:
     if (folder / "model.toml").is_symlink():
         raise ModelError(f"{folder / 'model.toml'}: a link; put the file itself there")
     card = read_card(folder / "model.toml")
     if card.benchmark is None:
         raise ModelError(f'{folder / "model.toml"}: names no benchmark; add benchmark = "…"')
-    spec = get_benchmark(card.benchmark, card.config)
+    spec = get_benchmark(card.benchmark, config or card.config)
     file = folder / (card.file or "model.onnx")
-    if folder.is_symlink() or file.is_symlink() or not file.is_file():
+    if folder.is_symlink() or file.is_symlink() or not (card.function or file.is_file()):
         raise ModelError(f"{file}: no such file; model.toml names the model or prediction file in `file`")
+    sha256 = declared_function(card).sha256 if card.function else sha256_file(file)
     record = leaderboards / spec.slug / "records" / f"{folder.name}.json"
-    if _scored(record, spec, file, card):
+    if _scored(record, spec, sha256, card):
         return Outcome(folder.name, "known", f"already on {spec.slug}")
     done = _score(file, card, spec, runs / spec.slug / f"submission-{folder.name}", progress)
     predictions = done.folder / "predictions.parquet"
@@ -100,8 +106,10 @@ def _one(folder: Path, leaderboards: Path, runs: Path, progress: Callable[[], Pr
 
 
 def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callable[[], Progress] | None) -> Evaluated:
-    if file.suffix.lower() == ".onnx":
-        return evaluate(file, spec, out=out, progress=progress() if progress else None)
+    if card.function or file.suffix.lower() == ".onnx":
+        return evaluate(
+            file.parent if card.function else file, spec, out=out, progress=progress() if progress else None
+        )
     done = evaluate_predictions(file, spec, card=card, out=out)
     if file.suffix.lower() == ".parquet" and spec.task == "classification":  # masks are stored by every run
         with atomic(out / "predictions.parquet") as part:
@@ -109,13 +117,13 @@ def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callabl
     return done
 
 
-def _scored(record: Path, spec: Benchmark, file: Path, card: Card) -> bool:
-    """Whether the stored record is of this file, as it is declared now, on this benchmark."""
+def _scored(record: Path, spec: Benchmark, sha256: str, card: Card) -> bool:
+    """Whether the stored record is of the file with this digest, as it is declared now, on this benchmark."""
     try:
         digests = read_record(record).result["digests"] if record.is_file() else {}
     except RecordError:
         return False  # damaged: score again
-    now = {"benchmark": spec.digest, "model": sha256_file(file), "declared": card.digest}
+    now = {"benchmark": spec.digest, "model": sha256, "declared": card.digest}
     return {key: digests.get(key) for key in now} == now
 
 

@@ -18,10 +18,13 @@ from lensbench.models.gate import read_file
 
 TEXT = 500
 LABELS = 100_000
+VIEWS = 1_000
 SIZE = 1 << 20
 KINDS = ("logits", "probabilities", "labelmap", "classmap", "detections")
 OBJECTS = ("threshold", "method", "connectivity", "min_size")
 """Entries of [output] that say how a segmentation's objects are made; see `masks.postprocess.Output`."""
+FUNCTIONS = ("lensbench.masks.classic:otsu_watershed",)
+"""What `function` may name: code that comes with lensbench, and no other, for a stranger may have written the card."""
 TABLES = {
     "": (
         "name",
@@ -30,6 +33,7 @@ TABLES = {
         "benchmark",
         "config",
         "file",
+        "function",
         "labels",
         "input",
         "output",
@@ -38,7 +42,7 @@ TABLES = {
     ),
     "input": ("layout", "colour", "range", "mean", "std"),
     "output": ("kind", "name", *OBJECTS),
-    "training": ("data", "script"),
+    "training": ("data", "views", "script"),
 }
 
 
@@ -51,9 +55,13 @@ class Card:
     licence: str | None = None
     url: str | None = None
     training: str | None = None
+    views: tuple[str, ...] = ()
+    """Of raw frames: in which views it was shown its training images."""
     benchmark: str | None = None
     config: str | None = None
     file: str | None = None
+    function: str | None = None
+    """One of `FUNCTIONS`, in place of a file."""
     labels: str | tuple[str, ...] | None = None
     layout: str | None = None
     colour: str | None = None
@@ -69,9 +77,16 @@ class Card:
     def digest(self) -> str:
         """Hex sha256 of what is declared: another declaration is another submission."""
         stated = asdict(self)
-        if stated["objects"] is None:  # what classifiers declare keeps the digest it had before there were others
-            del stated["objects"]
+        for entry in ("objects", "function", "views"):  # younger than the others: a card without keeps its digest
+            if stated[entry] in (None, ()):
+                del stated[entry]
         return sha256_of(stated)
+
+    @property
+    def trained(self) -> str | None:
+        """What it was trained on, in words."""
+        views = f"in the views {', '.join(self.views)}" if self.views else None
+        return "; ".join(text for text in (self.training, views) if text) or None
 
     def over(self, other: Card) -> Card:
         """This card, with what it leaves open taken from `other`."""
@@ -111,6 +126,8 @@ def card(data: Any, where: str) -> Card:
         if unknown:
             raise ModelError(f"{where}: unknown entry {unknown[0]!r} (known: {', '.join(TABLES[name])})")
     top, given, output, training = (tables[name] for name in ("", "input", "output", "training"))
+    if "function" in top and "file" in top:
+        raise ModelError(f"{where}: names a file and a function; a submission is one of them, take the other out")
     labels = top.get("labels")
     return Card(
         name=_text(top, "name", where),
@@ -118,9 +135,11 @@ def card(data: Any, where: str) -> Card:
         licence=_text(top, "licence", where),
         url=_text(top, "url", where),
         training=_text(training, "data", where),
+        views=tuple(_texts(training.get("views", []), "views", where, VIEWS)),
         benchmark=_text(top, "benchmark", where),
         config=_text(top, "config", where),
         file=_file(top, where),
+        function=_choice(top, "function", FUNCTIONS, where),
         labels=tuple(_texts(labels, "labels", where, LABELS))
         if isinstance(labels, list)
         else _text(top, "labels", where),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lensbench.benchmark import Benchmark
 from lensbench.digest import sha256_file
 from lensbench.errors import ModelError
-from lensbench.models.card import Card
+from lensbench.models.card import FUNCTIONS, Card
 from lensbench.models.gate import Graph, Tensor
 from lensbench.models.inputs import CHANNELS
 from lensbench.models.maskcontract import ANY
@@ -43,27 +43,26 @@ class Function:
     parameters: ClassVar[None] = None
     assumed: ClassVar[tuple[str, ...]] = (ASSUMED,)
 
-    name: str
+    file: str
+    """``module:function``: what messages call it."""
     call: Callable[[NDArray[np.float32]], Any]
     sha256: str
     size: int
     card: Card = field(default_factory=Card)
+    own: Card = field(default_factory=Card)
+    """The `model.toml` that names it, if one does."""
 
     @property
-    def file(self) -> str:
-        """What messages call it."""
-        return self.name
-
-    @property
-    def own(self) -> Card:
-        """Nothing is declared of it outside its file."""
-        return Card()
+    def name(self) -> str:
+        """The declared name, else where it is found."""
+        return self.card.name or self.file
 
     def graph_for(self, benchmark: Benchmark) -> Graph:
         """One image of the benchmark's colour in; class scores, or what only shows when it is there, out."""
         shape = (1, CHANNELS[benchmark.input.colour][0], benchmark.input.height, benchmark.input.width)
         scores = benchmark.task == "classification"
-        output = Tensor("answer", "FLOAT" if scores else ANY, (1, len(benchmark.labels)) if scores else None)
+        dtype = "FLOAT" if scores else "UINT32" if self.card.kind == "labelmap" else ANY
+        output = Tensor("answer", dtype, (1, len(benchmark.labels)) if scores else None)
         return Graph((Tensor("image", "FLOAT", shape),), (output,), 0, {})
 
     def declaring(self, card: Card) -> Function:
@@ -79,9 +78,9 @@ class Function:
                 with alone:
                     given = np.asarray(self.call(np.array(batch[0])))  # a copy: the function may keep or change it
             except Exception as error:
-                raise ModelError(f"{self.name} raised {type(error).__name__}: {_one_line(error)}") from error
+                raise ModelError(f"{self.file} raised {type(error).__name__}: {_one_line(error)}") from error
             if given.dtype.kind not in "fiub":
-                raise ModelError(f"{self.name} gave {given.dtype} values, expected numbers")
+                raise ModelError(f"{self.file} gave {given.dtype} values, expected numbers")
             return [given[None].astype(np.float32) if given.dtype.kind == "f" else given[None]]
 
         return call
@@ -97,10 +96,20 @@ def read_function(model: str) -> Function:
 
     Raises ModelError for a module that is not there, fails to import, or has no such function.
     """
-    module_name, _, name = model.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.insert(0, here)  # and it stays: the function may import when it is called
+    return _imported(model)
+
+
+def declared_function(card: Card) -> Function:
+    """The function of lensbench itself that a submission's card names."""
+    assert card.function in FUNCTIONS
+    return replace(_imported(card.function), card=card, own=card)
+
+
+def _imported(model: str) -> Function:
+    module_name, _, name = model.partition(":")
     try:
         module = importlib.import_module(module_name)
     except Exception as error:

@@ -55,6 +55,8 @@ class MaskContract:
     feed: MaskFeed
     protocol: Protocol
     assumed: tuple[str, ...]
+    ready: bool
+    """It gives maps of integers: nothing is made of them."""
 
 
 def bind_masks(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> MaskContract:
@@ -86,7 +88,7 @@ def bind_masks(graph: Graph, card: Card, benchmark: Benchmark, where: str) -> Ma
         tiling=protocol.tiling,
         output=protocol.output,
     )
-    return MaskContract(feed, protocol, tuple(assumed))
+    return MaskContract(feed, protocol, tuple(assumed), ready=outputs[0].dtype in INTEGERS)
 
 
 def declared(protocol: Protocol, card: Card, where: str) -> Protocol:
