@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from lensbench.cli import bench
 from lensbench.errors import ArchiveError, FrameError, ViewError
 from lensbench.images.decode import decode, encode_png
+from lensbench.images.write_tiff import dng
 from lensbench.isp import Camera, View, develop, get_camera
 from lensbench.isp.after import eight_bits
 from lensbench.isp.frame import read_frame
 from lensbench.isp.inverse import PLAIN, simulate
 from lensbench.isp.tiers import get_tier, tier_names
-from tests.raw_drone_files import specimen
 from tests.test_isp import frame
 
 
@@ -93,7 +93,7 @@ def test_the_contact_sheet_of_a_real_frame(realdata: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize("preview", [False, True])
 def test_a_dng_brings_its_camera(preview: bool, tmp_path: Path) -> None:
     raw = (frame(32, 48, top=4095) << 4).astype(np.uint16)
-    data, path = specimen.dng(raw, preview), tmp_path / "a.DNG"
+    data, path = dng(raw, "DJI L1D-20c", 4096, 65520, preview), tmp_path / "a.DNG"
     for cell, cfa in (((0, 1, 1, 2), "RGGB"), ((1, 0, 2, 1), "GRBG"), ((1, 2, 0, 1), "GBRG"), ((2, 1, 1, 0), "BGGR")):
         path.write_bytes(data.replace(bytes((0, 1, 1, 2)), bytes(cell)))
         found = read_frame(path)
