@@ -76,6 +76,4 @@ def test_robust_beats_fragile_on_the_specimen(name: str) -> None:
         views = score((SUBMISSIONS / f"{name}-{which}" / "model.onnx").read_bytes(), images, truth, measure)
         found[which] = np.array(list(views.values()))
     one, every = found["one-view"], found["all-views"]
-    assert every.mean() > one.mean() and np.ptp(every) <= np.ptp(one)
-    # of 58 tiles one decides: the worst views of the two networks are level there, though the mean is not
-    assert every.min() > one.min() or (name == "tiles" and every.min() == one.min())
+    assert every.min() > one.min() and every.mean() > one.mean() and np.ptp(every) < np.ptp(one)
