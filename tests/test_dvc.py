@@ -81,7 +81,7 @@ def test_every_module_is_a_dependency_or_decides_no_number() -> None:
         if entry.suffix == ".py" or (entry / "__init__.py").is_file()
     }
     modules = ("__init__", "__main__", "errors", "overview", "paths", "progress")
-    plain = {"cli", "isp", "publish", "sources"} | {f"{name}.py" for name in modules}  # isp: no stage evaluates views
+    plain = {"cli", "publish", "sources"} | {f"{name}.py" for name in modules}
     assert {dep for dep in named if dep.count("/") == 2} == there - {f"src/lensbench/{name}" for name in plain}
     assert all((ROOT / dep).exists() for dep in named)
 
