@@ -99,6 +99,9 @@ def _views(board: Standing) -> str:
     views = board.benchmark.views
     if views is None:
         return ""
+    if views.search is not None:
+        asked = f"the worst of {views.search.budget} asked for in {views.tier.name}, seed {views.search.seed}"
+        return as_html(f"{asked}; reference {views.reference.name}")
     return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
 
 
@@ -109,7 +112,9 @@ def _protocol(board: Standing) -> str:
 
 def _matrix(board: Standing) -> str:
     drawn = matrix_html([row.entry for row in board.ranked])
-    return _section("views", "Models by view", drawn) if drawn else ""
+    views = board.benchmark.views
+    title = "Worst view found" if views is not None and views.search is not None else "Models by view"
+    return _section("views", title, drawn) if drawn else ""
 
 
 def _apart(board: Standing) -> str:

@@ -10,6 +10,7 @@ from lensbench.leaderboard.columns import interval_text, value_text
 from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_html
 from lensbench.leaderboard.scores import Score
+from lensbench.leaderboard.searching import found_html, search_html
 from lensbench.leaderboard.viewing import Viewing
 from lensbench.metrics import get_metric
 
@@ -27,8 +28,12 @@ def views_html(viewing: Viewing) -> str:
         _row(name + (" (reference)" if name == viewing.reference else ""), score, scale, reference)
         for name, score in scores.items()
     ]
-    told = f"{_title(base)} in each view of {viewing.tier}; the band is the reference view's interval."
-    parts = [f"<p class=quiet>{as_html(told)}</p>", _table("View", _title(base), scale, rows)]
+    which = f"each view of {viewing.tier}" if viewing.search is None else "the views asked first, and the worst"
+    told = f"{_title(base)} in {which}; the band is the reference view's interval."
+    parts = (
+        [] if viewing.search is None else [search_html(viewing.search, _title(base), reference.value, *_range(base))]
+    )
+    parts += [f"<p class=quiet>{as_html(told)}</p>", _table("View", _title(base), scale, rows)]
     if viewing.stages:
         drops = axis([0.0, *_ends(stage.drop for stage in viewing.stages)], unit=False)
         lines = [_row(f"{stage.name} ({stage.views})", stage.drop, drops) for stage in viewing.stages]
@@ -52,12 +57,18 @@ def frames_html(viewing: Viewing) -> str:
 
 
 def matrix_html(entries: Sequence[Entry]) -> str:
-    """Records × views: where records differ in the view they were trained on, the train-view × test-view matrix."""
+    """Records × views: where records differ in the view they were trained on, the train-view × test-view matrix.
+
+    Of searches, whose views differ by record, what each found.
+    """
     shown = [(entry, entry.viewing) for entry in entries if entry.viewing is not None]
     if not shown:
         return ""
     first = shown[0][1]
     base = first.base
+    if first.search is not None:
+        searches = [(entry.name, one.search, entry.score(f"clean:{base}").value) for entry, one in shown if one.search]
+        return found_html(_title(base), searches)
     names = [view.name for view in first.views]
     values = [[view.score(base).value for view in viewing.views] for _, viewing in shown]
     known = [value for row in values for value in row if value is not None]
@@ -115,6 +126,10 @@ def _title(metric: str) -> str:
         return get_metric(metric).title
     except BenchmarkError:
         return metric
+
+
+def _range(metric: str) -> tuple[bool, bool]:
+    return _higher(metric), _unit(metric)
 
 
 def _unit(metric: str) -> bool:
