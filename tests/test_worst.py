@@ -371,7 +371,7 @@ def test_the_command_and_its_report_say_which_view_in_words(name: str, tmp_path:
     dots = page[page.index('<path class="questions"') : page.index('<path class="least"')]
     assert search.words in page and dots.count("h0") == FEW, "a dot for each question"
     assert page.count('<figure class="sheet">') == min(6, len(result["frames"]))
-    assert f"{FEW} asked for in worst, reference bi-s-ga" in page
+    assert f"{FEW} asked about in worst, reference bi-s-ga" in page
 
 
 def test_a_board_says_what_was_found_for_each_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,7 +391,7 @@ def test_a_board_says_what_was_found_for_each_model(tmp_path: Path, monkeypatch:
     for name, folder in zip(("one", "two"), runs, strict=True):
         search = parse_search(read_record(folder / "record.json").result)
         assert search is not None and f"{name} &lt;b&gt;" in section and f"<td>{search.words}</td>" in section
-    assert f"the worst of {FEW} asked for in worst, seed 0; reference bi-s-ga" in page
+    assert f"the worst of {FEW} asked about in worst, seed 0; reference bi-s-ga" in page
     assert page.count('<figure class="asked">') == 2
 
 

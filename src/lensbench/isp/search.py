@@ -2,8 +2,9 @@
 
 A fixed number of questions, the same for every model: the middle of every branch first (so the result is never
 better than the tier's own grid), then Sobol points over the box, dealt to the branches in turn, until half of the
-budget is spent; then a pattern search along the coordinates from the best points of four branches. Everything is
-decided by the scores, the tier, the budget and the seed, and all of it is recorded.
+budget is spent; then a pattern search along the coordinates from the best points of four branches. No point of a
+branch is asked about twice. Everything is decided by the scores, the tier, the budget and the seed, and all of it is
+recorded.
 """
 
 from __future__ import annotations
@@ -11,13 +12,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lensbench.errors import ViewError
 from lensbench.isp.tiers import MOST, Tier
@@ -30,8 +30,8 @@ BRANCHES = 4
 """How many branches are refined."""
 STEP = 0.25
 """First step of the pattern search, as a share of the box."""
-SMALLEST = 2.0**-20
-"""A step below it moves nothing that `DIGITS` can show: the search begins anew with the first."""
+SMALLEST = 2.0**-12
+"""A step below it moves next to nothing that `DIGITS` can show: its branch begins anew, elsewhere."""
 GAINS = {"red_gain": 0, "blue_gain": 2}
 DIGITS = 6
 
@@ -107,9 +107,9 @@ def worst_view(score: Callable[[View], float], tier: Tier, budget: int = BUDGET,
     for branch in tier.views:
         search.ask(branch, middle)
     warm = max(budget // 2 - len(search.trials), 0)
-    for number, point in enumerate(_sobol(warm, len(tier.box), seed).tolist()):
+    for number, point in enumerate(_sobol(warm, len(tier.box), seed)):
         search.ask(tier.views[number % len(tier.views)], point)
-    _refine(search)
+    _refine(search, (point for point in _sobol(warm + budget, len(tier.box), seed)[warm:]))
     return Found(tier, budget, seed, tuple(search.trials))
 
 
@@ -185,37 +185,46 @@ def _middle(tier: Tier) -> Point:
     return tuple(shares)
 
 
-def _sobol(count: int, dimensions: int, seed: int) -> NDArray[np.float64]:
+def _sobol(count: int, dimensions: int, seed: int) -> list[list[float]]:
     """Sobol's points, moved as a whole by a random vector (Cranley & Patterson 1976)."""
     from scipy.stats import qmc
 
     if not count:
-        return np.empty((0, dimensions))
+        return []
     points = qmc.Sobol(dimensions, scramble=False).random_base2(max(0, math.ceil(math.log2(count))))[:count]
     shift = np.random.Generator(np.random.Philox(key=seed)).random(dimensions)
-    return np.asarray((points + shift) % 1.0)
+    moved: list[list[float]] = ((points + shift) % 1.0).tolist()
+    return moved
 
 
-def _refine(search: _Search) -> None:
-    """Pattern search, the branches in turn: along each coordinate up and down, half the step where nothing helps."""
+def _refine(search: _Search, others: Iterator[list[float]]) -> None:
+    """Pattern search, the branches in turn: along each coordinate up and down, half the step where nothing helps.
+
+    No point is asked about twice. A branch that is done, for its step is small, goes on from one of the `others`.
+    """
     by_name = {view.name: view for view in search.tier.views}
     best: dict[str, Trial] = {}
     for trial in sorted(search.trials, key=lambda trial: trial.score):
         best.setdefault(trial.branch, trial)
     names = list(best)[:BRANCHES]
     steps = dict.fromkeys(names, STEP)
+    asked = {(trial.branch, trial.point) for trial in search.trials}
     while search.left:
         for name in names:
             improved = False
             for axis, sign in ((axis, sign) for axis in range(len(search.tier.box)) for sign in (1, -1)):
+                here = best[name].point
+                moved = min(max(here[axis] + sign * steps[name], 0.0), 1.0)
+                point = (*here[:axis], moved, *here[axis + 1 :])
+                if (name, point) in asked:
+                    continue
                 if not search.left:
                     return
-                here = best[name]
-                moved = min(max(here.point[axis] + sign * steps[name], 0.0), 1.0)
-                if moved == here.point[axis]:
-                    continue
-                trial = search.ask(by_name[name], (*here.point[:axis], moved, *here.point[axis + 1 :]))
-                if trial.score < here.score:
+                asked.add((name, point))
+                trial = search.ask(by_name[name], point)
+                if trial.score < best[name].score:
                     best[name], improved = trial, True
             if not improved:
-                steps[name] = steps[name] / 2 if steps[name] > SMALLEST else STEP
+                steps[name] /= 2
+            if steps[name] < SMALLEST and search.left:
+                best[name], steps[name] = search.ask(by_name[name], next(others)), STEP

@@ -112,7 +112,7 @@ def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
         if report.curve
         else "",
         _section("views", "Views", report.views) if report.views else "",
-        _section("sheets", "Frames in every view", _sheets(report)) if report.sheets else "",
+        _section("sheets", "Frames view by view", _sheets(report)) if report.sheets else "",
         _section("pictures", "Pictures, worst first", _gallery(report, drawings)) if drawings else "",
         _section("images", "Every image, worst first", _images(report)) if report.images else "",
         _section("notes", "Notes", _list(report.notes)) if report.notes else "",

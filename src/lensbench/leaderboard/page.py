@@ -100,7 +100,7 @@ def _views(board: Standing) -> str:
     if views is None:
         return ""
     if views.search is not None:
-        asked = f"the worst of {views.search.budget} asked for in {views.tier.name}, seed {views.search.seed}"
+        asked = f"the worst of {views.search.budget} asked about in {views.tier.name}, seed {views.search.seed}"
         return as_html(f"{asked}; reference {views.reference.name}")
     return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
 

@@ -100,7 +100,7 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if "grid" in result:
         grid = result["grid"]
-        count = f"{result['search']['budget']} asked for in" if "search" in result else f"{len(result['views'])} of"
+        count = f"{result['search']['budget']} asked about in" if "search" in result else f"{len(result['views'])} of"
         facts.append(("Views", f"{count} {grid['tier']}, reference {grid['reference']}"))
         facts.append(("Images and pictures", "of the reference view"))
     return facts

@@ -82,7 +82,7 @@ def parse_search(result: Mapping[str, Any]) -> Searching | None:
 def search_html(search: Searching, title: str, reference: float | None, higher: bool, unit: bool) -> str:
     """What was found in words, and the score of every question with the worst one so far."""
     told = (
-        f"Worst of {search.budget} views asked for (seed {search.seed}): {search.worst}, by question {search.at}, "
+        f"Worst of {search.budget} views asked about (seed {search.seed}): {search.worst}, by question {search.at}, "
         f"{title} {value_text(search.score)}. It is {search.words}."
     )
     return f"<p>{as_html(told)}</p>{_chart(search, title, reference, higher, unit)}"

@@ -50,9 +50,10 @@ def frames_html(viewing: Viewing) -> str:
         + f"<td>{as_html(frame.view)}</td></tr>"
         for frame in viewing.frames
     ]
-    head = '<th scope="col">Frame</th>' + "".join(
-        f'<th scope="col" class="n">{name}</th>' for name in ("Reference", "Mean of views", "Least")
-    )
+    names = ("Reference", "Mean of views", "Least")
+    if viewing.search is not None:
+        names = ("Reference", "Mean of all asked", "Worst")
+    head = '<th scope="col">Frame</th>' + "".join(f'<th scope="col" class="n">{name}</th>' for name in names)
     return _scrolled("Frames that lose most", f'{head}<th scope="col">in the view</th>', rows) if rows else ""
 
 
