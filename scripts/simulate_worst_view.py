@@ -200,7 +200,8 @@ def main() -> None:
     parser.add_argument("--search", action="store_true", help="views that a search asks about, in six settings")
     given = parser.parse_args()
     settings = 6 if given.search else 12
-    print(f"| true values | interval | held, least of {settings} settings | held, mean | mean width |")
+    what = "true values in the box" if given.search else "true values"
+    print(f"| {what} | interval | held, least of {settings} settings | held, mean | mean width |")
     print("|---|---|---|---|---|")
     for row in (simulate_search if given.search else simulate)(given.repeats):
         print(

@@ -327,6 +327,12 @@ def test_predictions_are_refused_and_why(tmp_path: Path) -> None:
     assert isinstance(told.exception, ModelError) and "give the model" in str(told.exception)
 
 
+def test_a_metric_that_is_not_defined_leaves_nothing_to_search(tmp_path: Path) -> None:
+    spec = few(DRONE, tmp_path / "spec", change=('headline = "worst_view:iou_fg"', 'headline = "worst_view:f1@0.5"'))
+    with pytest.raises(ModelError, match=r"f1@0\.5 is not defined on these samples: there is nothing to search"):
+        run(DRONE, tmp_path, spec)
+
+
 def test_part_of_the_frames_is_searched_and_stands_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = few(MICRO, tmp_path / "spec")
     whole = run(MICRO, tmp_path, spec, out="whole").record.result

@@ -185,4 +185,6 @@ def _value(ground: Ground, kind: str | None, metric: Metric, path: Path) -> floa
     expected = ground.manifest.without(spec.absent)
     answers = answers_of(ground.ids, stored_scores(path), kind).on(expected.ids)
     truth = truth_of(spec, expected, answers.ids)
+    if metric.lacks(truth, answers.prediction):
+        return None
     return metric.reduce(rows_of(metric.per_sample, truth, answers.prediction))

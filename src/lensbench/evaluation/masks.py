@@ -213,6 +213,8 @@ def _infer(
 def _value(ground: Ground, truth: TrueMaps, metric: Metric, path: Path) -> float | None:
     """What a metric makes of the stored answers in one view, as `make_mask_result` does of each."""
     paired = aligned(ground.spec, ground.manifest.without(ground.spec.absent), truth, ground.ids, Stored(path))
+    if metric.lacks(paired.true, paired.given):
+        return None
     return metric.reduce(rows_of(metric.per_sample, paired.true, paired.given))
 
 
