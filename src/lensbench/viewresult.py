@@ -77,9 +77,9 @@ def view_parts(
     headline = bases[0] if bases and bases[0].id == _bases(benchmark)[0].id else None
     asked, told, worst = dict[str, Any](), tuple(range(len(views.names))), None
     if views.found is not None and headline is not None and n_rows(rows(headline)):
-        scores = values_by_view(headline, rows(headline)) * (1 if headline.direction == "higher" else -1)
-        worst = int(scores.argmin())
-        asked, told = search_part(views, worst, values_by_view(headline, rows(headline))), views.told(worst)
+        scores = values_by_view(headline, rows(headline))
+        worst = int(scores.argmin() if headline.direction == "higher" else scores.argmax())
+        asked, told = search_part(views, worst, scores), views.told(worst)
     each: list[dict[str, Any]] = []
     for place in told:
         view = views.shown[place]

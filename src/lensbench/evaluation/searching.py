@@ -79,6 +79,7 @@ def searched(
         write_text(run.folder / WORST_VIEW, json.dumps(found.record(), sort_keys=True, indent=1) + "\n")
     except OSError as error:
         raise ModelError(f"{run.folder}: cannot be written ({error.strerror}); free some space") from error
+    run.predictions.unlink(missing_ok=True)  # left by a search whose `worst-view.json` is lost
     run.merge(paths)
     return _knowing(ground, found), len(there) * n
 
