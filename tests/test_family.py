@@ -9,6 +9,7 @@ import pytest
 
 from lensbench.benchmark import benchmark_names, benchmark_root, get_benchmark, tier_names
 from lensbench.errors import BenchmarkError, ModelError
+from lensbench.evaluation import evaluate
 from lensbench.leaderboard import refresh as refreshing
 from lensbench.leaderboard.refresh import Outcome, refresh
 from lensbench.record import read_record
@@ -122,12 +123,10 @@ def test_tiers_can_be_left_out_and_a_tier_is_submitted_to_alone(submission: Path
 def test_what_fails_on_one_tier_is_named_and_the_others_go_on(
     submission: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = refreshing.evaluate
-
     def sometimes(file: Path, spec: Any, **how: Any) -> Any:
         if spec.name == f"{HEAD}-i":
             raise ModelError("no answer")
-        return whole(file, spec, **how)
+        return evaluate(file, spec, **how)
 
     monkeypatch.setattr(refreshing, "evaluate", sometimes)
     assert states() == {SLUGS[0]: "scored", f"{HEAD}-i": "failed", SLUGS[2]: "scored"}

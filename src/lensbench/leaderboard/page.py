@@ -12,17 +12,20 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
+from lensbench.leaderboard.columns import column_of
 from lensbench.leaderboard.detail import anchor, definition_list, detail, find_text
 from lensbench.leaderboard.escape import as_html, clean
+from lensbench.leaderboard.family import base_of, family_drift, tiers_html
 from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
 from lensbench.leaderboard.viewcharts import matrix_html
-from lensbench.leaderboard.words import BANNER, HASH, commands, pinned_text, rank_text
+from lensbench.leaderboard.words import BANNER, HASH, board_url, commands, pinned_text, rank_text
+from lensbench.registry import SPECIMEN
 
 
-def page_text(board: Standing) -> str:
-    """index.html of a board, ending in a newline."""
+def page_text(board: Standing, linked: bool = False) -> str:
+    """index.html of a board, ending in a newline; `linked`: the boards of its family lie beside it."""
     style, script = _asset("page.css"), _asset("page.js")
     policy = (
         f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
@@ -42,10 +45,12 @@ def page_text(board: Standing) -> str:
         "</head>",
         "<body>",
         f"<header>{_banner(board)}<p class=kicker>lensbench leaderboard</p><h1>{title}</h1>",
-        f"{_about(board)}</header>",
+        f"{_about(board, linked)}</header>",
         "<main>",
         _section("ranking", "Ranking", ranking(board)),
+        _section("tiers", "All tiers", tiers_html(board, linked)) if board.tiers else "",
         _matrix(board),
+        _drift(board),
         _apart(board),
         _refused(board),
         _records(board),
@@ -72,7 +77,7 @@ def _banner(board: Standing) -> str:
     return f'<p class="banner" role="note"><strong>{BANNER}</strong></p>' if board.benchmark.synthetic else ""
 
 
-def _about(board: Standing) -> str:
+def _about(board: Standing, linked: bool) -> str:
     benchmark, contract = board.benchmark, board.benchmark.input
     samples = f"{board.ranked[0].entry.coverage.expected:,}" if board.ranked else ""
     if benchmark.absent:
@@ -87,6 +92,7 @@ def _about(board: Standing) -> str:
         ("Classes", f"{len(benchmark.labels):,}"),
         ("Input", f"{size} {contract.colour}{resize}"),
         ("Views", _views(board)),
+        ("Tier of", _head(board, linked)),
         ("Protocol", _protocol(board)),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
@@ -102,14 +108,29 @@ def _views(board: Standing) -> str:
     return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
 
 
+def _head(board: Standing, linked: bool) -> str:
+    """Of a tier, the benchmark whose board shows all of them."""
+    head = board.benchmark.family
+    if head is None:
+        return ""
+    slug = f"{head}-{SPECIMEN}" if board.benchmark.synthetic else head
+    return f'<a href="{as_html(board_url(slug))}">{as_html(head)}</a>' if linked else as_html(head)
+
+
 def _protocol(board: Standing) -> str:
     protocol = board.benchmark.protocol
     return as_html(f"{protocol.name}: {compared_text(protocol.to_json()['scoring'])}") if protocol else ""
 
 
 def _matrix(board: Standing) -> str:
-    drawn = matrix_html([row.entry for row in board.ranked])
+    views = board.benchmark.views
+    drawn = matrix_html([row.entry for row in board.ranked], views, column_of(base_of(board))) if views else ""
     return _section("views", "Models by view", drawn) if drawn else ""
+
+
+def _drift(board: Standing) -> str:
+    drawn = family_drift(board)
+    return _section("drift", "Drift by stage and severity", drawn) if drawn else ""
 
 
 def _apart(board: Standing) -> str:

@@ -61,7 +61,9 @@ def refresh(
 
 def rebuild(leaderboards: Path) -> list[Path]:
     """Write every board that has records or published references; returns the pages."""
-    return [read_board(spec, leaderboards).write(leaderboards / spec.slug) for spec in _boards(leaderboards)]
+    return [
+        read_board(spec, leaderboards).write(leaderboards / spec.slug, linked=True) for spec in _boards(leaderboards)
+    ]
 
 
 def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
