@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from lensbench.leaderboard import Leaderboard, Score, read_board
 from lensbench.leaderboard import refresh as refreshing
 from lensbench.leaderboard.columns import column_of, value_text
 from lensbench.leaderboard.driftcharts import MODELS, Curve, Line, curves_of, drift_html
+from lensbench.leaderboard.entry import parse_entry
 from lensbench.leaderboard.family import EMPTY
+from lensbench.leaderboard.gallery import Report, report_text
 from lensbench.leaderboard.refresh import refresh
+from lensbench.leaderboard.report import report_of
+from lensbench.leaderboard.viewcharts import matrix_html
 from lensbench.record import Record, read_record, write_record
 from lensbench.viewspec import views_of
 from tests.conftest import chromium
@@ -253,6 +258,32 @@ def test_many_views_are_summed_up_by_stage_and_folded_away(boards: Path) -> None
     assert records.count("<details class=fold>") == 2, "each record's table of views"
     few = (boards / TIERS["i"] / "index.html").read_text(encoding="utf-8")
     assert "class=fold" not in few
+
+
+def test_many_views_without_stages_are_folded_away_all_the_same(boards: Path) -> None:
+    spec = get_benchmark(f"{HEAD}-k", "specimen")
+    assert spec.views is not None
+    names = [view.but(name=view.name.replace("-", "_")) for view in spec.views.tier.views]
+    views = replace(spec.views, tier=replace(spec.views.tier, views=tuple(names)))
+    record = boards / TIERS["k"] / "records" / "one.json"
+    change(record, lambda r: [view.update(name=view["name"].replace("-", "_")) for view in r["views"]])
+    drawn = matrix_html([parse_entry("one.json", read_record(record))], views, column_of(BASE))
+    assert drawn.startswith("<details class=fold><summary>All 51 views</summary>")
+    assert drawn.count('<th scope="col" class="n">') == 51
+
+
+def test_the_report_of_one_run_draws_its_stages(boards: Path) -> None:
+    for letter, count in (("i", 1), ("k", 10)):
+        result = read_record(boards / TIERS[letter] / "records" / "one.json").result
+        shown = report_of(result, get_benchmark(f"{HEAD}-{letter}", "specimen")).views
+        assert len(charts(shown)) == count
+        values = {view["name"]: value_text(view["metrics"][BASE]["value"]) for view in result["views"]}
+        names = list(values) if letter == "i" else ["reference", *(f"contrast-{k}" for k in range(1, 6))]
+        assert f"the model {' '.join(values[name] for name in names)}</title>" in shown
+        assert "<ul" not in shown, "one model needs no legend"
+        assert ("<details class=fold>" in shown) == (letter == "k")
+        page = report_text(Report("x", True, [], [], [], [], views=shown), [])
+        assert ".drifts" in page, "the style is there"
 
 
 # -- hostile records -----------------------------------------------------------------------------------------

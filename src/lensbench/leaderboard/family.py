@@ -80,10 +80,15 @@ def tiers_html(board: Standing, linked: bool) -> str:
 
 
 def _head(board: Standing, linked: bool) -> str:
+    empty = "" if board.ranked else f"<small>{EMPTY}</small>"
+    return f'<th scope="col" class="n">{_named(board, linked)}{empty}</th>'
+
+
+def _named(board: Standing, linked: bool) -> str:
+    """Letter and title of a board's tier, with a link to the board."""
     letter, title = map(as_html, tier_name(board))
     named = f'<a href="{as_html(board_url(board.benchmark.slug))}">{letter}</a>' if linked else letter
-    empty = "" if board.ranked else f"<small>{EMPTY}</small>"
-    return f'<th scope="col" class="n">{named}<small>{title}</small>{empty}</th>'
+    return f"{named} <small>{title}</small>"
 
 
 def _model(row: Row) -> str:
@@ -111,7 +116,7 @@ def _beside(board: Standing, entry: Entry) -> str:
 # -- drift curves --------------------------------------------------------------------------------------------
 
 
-def family_drift(board: Standing) -> str:
+def family_drift(board: Standing, linked: bool) -> str:
     """The curves of the board and of each tier that has some; a model has the same colour in all of them."""
     rows = rows_of(board)
     parts = []
@@ -121,8 +126,7 @@ def family_drift(board: Standing) -> str:
         views = each.benchmark.views
         drawn = drift_html(curves_of(views), lines, of, views.reference.name) if views else ""
         if drawn:
-            letter, title = map(as_html, tier_name(each))
-            parts.append(f"<h3>{letter} <small>{title}</small></h3>{drawn}")
+            parts.append(f"<h3>{_named(each, linked and leads(board, each))}</h3>{drawn}")
     more = f" Of {len(rows):,} models the first {MODELS} are drawn." if len(rows) > MODELS else ""
     return (
         f"<p class=quiet>{as_html(column_of(base_of(board)).title)} {DRIFT}{more}</p>{''.join(parts)}" if parts else ""

@@ -25,11 +25,11 @@ def views_html(viewing: Viewing) -> str:
     Many views are folded away, for the stages sum them up.
     """
     stages, views = _stages(viewing), _views(viewing)
-    if not stages:
-        return views
-    if len(viewing.views) <= MANY:
-        return views + stages
-    return f"{stages}<details class=fold><summary>All {len(viewing.views):,} views</summary>{views}</details>"
+    return views + stages if len(viewing.views) <= MANY else stages + _folded(len(viewing.views), views)
+
+
+def _folded(views: int, html: str) -> str:
+    return f"<details class=fold><summary>All {views:,} views</summary>{html}</details>"
 
 
 def _views(viewing: Viewing) -> str:
@@ -82,14 +82,13 @@ def matrix_html(entries: Sequence[Entry], views: Views, of: Column) -> str:
     each = {name: (name,) for name in views.names}
     told = f"{of.title}: a row is a model, a column the view it is tested on; darker is better."
     matrix = _matrix([entry for entry, _ in shown], scores, each, of, told)
-    if len(each) <= MANY or not views.series:
+    if len(each) <= MANY or not matrix:
         return matrix
     stages = {name: tuple(views.names[place] for place in places) for name, places in views.series.items()}
+    columns = {views.reference.name: (views.reference.name,), **stages}
     told = f"{of.title}: a row is a model, a column the mean over the severities of one stage; darker is better."
-    summed = _matrix(
-        [entry for entry, _ in shown], scores, {views.reference.name: (views.reference.name,), **stages}, of, told
-    )
-    return f"{summed}<details class=fold><summary>All {len(each):,} views</summary>{matrix}</details>"
+    summed = _matrix([entry for entry, _ in shown], scores, columns, of, told) if stages else ""
+    return summed + _folded(len(each), matrix)
 
 
 def _matrix(
