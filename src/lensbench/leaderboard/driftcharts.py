@@ -19,7 +19,7 @@ MODELS = 6
 WIDTH, HEIGHT = 176, 112
 LEFT, RIGHT, TOP, BOTTOM = 32.0, 170.0, 6.0, 92.0
 """Where the drawing lies in a chart of `WIDTH` × `HEIGHT`; outside it are the labels."""
-INSET, APART = 6.0, 2.6
+INSET, APART = 7.0, 2.2
 """From the drawing's sides to the first and last step, and between the whiskers of two models at one step."""
 REFERENCE = "ref"
 """What stands below the reference view, where every stage begins."""
@@ -91,6 +91,7 @@ def _legend(lines: Sequence[Line]) -> str:
         f'<li><svg class="drift" viewBox="0 0 28 12" aria-hidden="true"><g class="m{i}">'
         f'<path class="line" d="M1 6h26"/><path class="dots" d="M14 6h0"/></g></svg>{as_html(line.name)}</li>'
         for i, line in enumerate(lines)
+        if line.scores
     )
     return f'<ul class="legend lines" aria-label="Lines of the charts">{"".join(keys)}</ul>'
 

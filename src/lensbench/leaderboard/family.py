@@ -12,7 +12,7 @@ from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.scores import NO_SCORE, Score
 from lensbench.leaderboard.standing import Standing
-from lensbench.leaderboard.words import board_url
+from lensbench.leaderboard.words import NO_INTERVAL, board_url
 from lensbench.metrics.views import split_id
 
 TOLD = (
@@ -101,8 +101,8 @@ def _cell(board: Standing, entry: Entry | None) -> str:
     if entry is None:
         return f'<td class="n">{NONE}</td>'
     score = entry.score(board.headline.id)
-    beside = _beside(board, entry)
-    small = "".join(f"<small>{text}</small>" for text in (interval_text(score), beside) if text)
+    interval = interval_text(score) or NO_INTERVAL
+    small = "".join(f"<small>{text}</small>" for text in (interval, _beside(board, entry)) if text)
     return f'<td class="n"><b>{value_text(score.value)}</b>{small}</td>'
 
 
