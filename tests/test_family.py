@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,17 @@ def test_what_fails_on_one_tier_is_named_and_the_others_go_on(
     monkeypatch.setattr(refreshing, "evaluate", sometimes)
     assert states() == {SLUGS[0]: "scored", f"{HEAD}-i": "failed", SLUGS[2]: "scored"}
     assert not (Path("leaderboards") / SLUGS[1]).exists()
+
+
+def test_a_benchmark_that_is_none_keeps_nobody_from_the_head(
+    submission: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(benchmark_root(), tmp_path / "benchmarks")
+    (tmp_path / "benchmarks" / "mine.toml").write_text("name =")
+    monkeypatch.setenv("LENSBENCH_BENCHMARKS", str(tmp_path / "benchmarks"))
+    first, second = refresh(Path("leaderboards"), Path("runs"))
+    assert (first.state, second.state) == ("scored", "failed")
+    assert second.text.startswith(f"tiers of {HEAD}: ") and "mine.toml: not valid TOML" in second.text
 
 
 @pytest.mark.usefixtures("three")

@@ -27,7 +27,7 @@ SUBMISSIONS = "submissions"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one submission: `state` is scored, known or failed, and `text` says it in a line."""
+    """What became of a submission on one benchmark: `state` is scored, known or failed; `text` says it in a line."""
 
     name: str
     state: str
@@ -84,19 +84,26 @@ def _outcomes(
     progress: Callable[[], Progress] | None,
 ) -> Iterator[Outcome]:
     """One for each benchmark that it is scored on; one that fails, and why, does not stop the others."""
+
+    def tried(name: str) -> Outcome:
+        try:
+            return _one(given, get_benchmark(name, config or given.card.config), leaderboards, runs, progress)
+        except Exception as error:
+            told = "" if name == given.benchmark else f"{name}: "
+            return Outcome(folder.name, "failed", told + _words(error))
+
     try:
         given = _submission(folder)
-        named = given.benchmarks(tiers)
     except Exception as error:
         yield Outcome(folder.name, "failed", _words(error))
         return
-    for name in named:
-        try:
-            outcome = _one(given, get_benchmark(name, config or given.card.config), leaderboards, runs, progress)
-        except Exception as error:
-            told = "" if name == given.card.benchmark else f"{name}: "
-            outcome = Outcome(folder.name, "failed", told + _words(error))
-        yield outcome
+    yield tried(given.benchmark)
+    try:
+        names = tier_names(given.benchmark) if tiers and given.is_model else []
+    except LensbenchError as error:
+        yield Outcome(folder.name, "failed", f"tiers of {given.benchmark}: {error}")
+        return
+    yield from map(tried, names)
 
 
 def _words(error: Exception) -> str:
@@ -111,6 +118,8 @@ class _Submission:
     """A folder of `submissions/`, looked into."""
 
     name: str
+    benchmark: str
+    """The one that it names."""
     card: Card
     file: Path
     sha256: str
@@ -119,11 +128,6 @@ class _Submission:
     def is_model(self) -> bool:
         """Whether it can be asked again, as prediction files cannot."""
         return bool(self.card.function) or self.file.suffix.lower() == ".onnx"
-
-    def benchmarks(self, tiers: bool) -> list[str]:
-        """The benchmark that it names, and with `tiers`, of a model, those that are tiers of it."""
-        assert self.card.benchmark is not None
-        return [self.card.benchmark, *(tier_names(self.card.benchmark) if tiers and self.is_model else ())]
 
 
 def _submission(folder: Path) -> _Submission:
@@ -136,7 +140,7 @@ def _submission(folder: Path) -> _Submission:
     if folder.is_symlink() or file.is_symlink() or not (card.function or file.is_file()):
         raise ModelError(f"{file}: no such file; model.toml names the model or prediction file in `file`")
     sha256 = declared_function(card).sha256 if card.function else sha256_file(file)
-    return _Submission(folder.name, card, file, sha256)
+    return _Submission(folder.name, card.benchmark, card, file, sha256)
 
 
 def _one(
