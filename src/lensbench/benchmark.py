@@ -28,6 +28,8 @@ RESIZES = ("opencv-linear", "none")
 COLOURS = ("RGB", "BGR", "grey", "mosaic", "developed")
 CLASS_IOU = "iou@"
 """What the id of one class's IoU begins with."""
+ROWS = ("task", "dataset", "version", "config", "split", "cluster")
+"""What a tier has in common with the benchmark that it is a tier of."""
 KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
@@ -107,6 +109,8 @@ class Benchmark:
     """Metric id → the arguments of a torchmetrics class, or the errors of the reference model of a relative one."""
     views: Views | None = None
     """In which views each raw frame is given; None where images are given as they are."""
+    family: str | None = None
+    """The benchmark that it is a tier of: what is submitted there is scored here too. Not in the digest."""
 
     @property
     def headline(self) -> str:
@@ -185,6 +189,15 @@ def benchmark_names(root: Path | str | None = None) -> list[str]:
     return sorted(path.stem for path in benchmark_root(root).glob("*.toml"))
 
 
+def tier_names(head: str, root: Path | str | None = None) -> list[str]:
+    """Names of the benchmarks that are tiers of the one called `head`, sorted.
+
+    Raises BenchmarkError for a file among them that cannot be read.
+    """
+    paths = benchmark_root(root).glob("*.toml")
+    return sorted(path.stem for path in paths if read_spec(path).get("family") == head)
+
+
 def read_spec(where: Path) -> dict[str, Any]:
     """A benchmark's file as TOML has it; BenchmarkError for one that is none."""
     try:
@@ -261,7 +274,24 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         protocol=_protocol(data, task, where),
         arguments=arguments,
         views=views,
+        family=_family(data, where),
     )
+
+
+def _family(data: Mapping[str, Any], where: Path) -> str | None:
+    """The benchmark beside it that it is a tier of: one over the same rows, that is itself no tier."""
+    if "family" not in data:
+        return None
+    head, names = str(data["family"]), sorted({path.stem for path in where.parent.glob("*.toml")} - {where.stem})
+    if head not in names:
+        raise ValueError(f"family: no other benchmark {head!r} beside it{nearest(head, names)}")
+    other = read_spec(where.with_name(f"{head}.toml"))
+    if "family" in other:
+        raise ValueError(f"family {head!r} is itself a tier, of {other['family']!r}: name that one")
+    for key in ROWS:
+        if other.get(key) != data[key]:
+            raise ValueError(f"family {head!r} has {key} {other.get(key)!r}, and a tier has the same: {data[key]!r}")
+    return head
 
 
 def _arguments(given: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
