@@ -57,9 +57,15 @@ def manifest_of(spec: Benchmark) -> Manifest:
     return read_manifest(benchmark_dataset(spec), spec.config, spec.split)
 
 
+def alone(name: str) -> str:
+    """A benchmark's file without the errors of its reference, which lie beside it and are of its own views."""
+    text = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8")
+    return text.replace(f'relative_to = "reference/{name}.json"\n', "")
+
+
 def own(folder: Path, name: str, tier: str, reference: str, ids: str = "") -> Benchmark:
     """A benchmark like the one called `name`, with another tier."""
-    text = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8")
+    text = alone(name)
     head, _, rest = text.partition("[views]")
     (folder / "tier.toml").write_text(f'schema = 1\nletter = "X"\nversion = 1\ntitle = "x"\n{tier}', encoding="utf-8")
     rest = rest[rest.index("[output]") :]
@@ -359,7 +365,7 @@ def test_a_file_without_views_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_spec_is_one_line(old: str, new: str, words: str, tmp_path: Path) -> None:
-    text = (benchmark_root() / f"{MICRO}.toml").read_text(encoding="utf-8")
+    text = alone(MICRO)
     assert old in text
     (tmp_path / f"{MICRO}.toml").write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(BenchmarkError, match=words) as caught:
@@ -368,7 +374,7 @@ def test_a_wrong_spec_is_one_line(old: str, new: str, words: str, tmp_path: Path
 
 
 def test_the_grid_and_its_reference_are_in_the_digest_and_a_name_of_the_tier_is_not(tmp_path: Path) -> None:
-    text = (benchmark_root() / f"{MICRO}.toml").read_text(encoding="utf-8")
+    text = alone(MICRO)
     plain = get_benchmark(MICRO).digest
 
     def digest(changed: str) -> str:

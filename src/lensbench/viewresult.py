@@ -17,13 +17,12 @@ from lensbench.metrics import (
     MetricValue,
     Prediction,
     Truth,
-    get_metric,
     mask_rows,
     ranking_rows,
 )
 from lensbench.metrics.agreement import image_iou
 from lensbench.metrics.base import FloatArray, PerSample, Rows, n_rows
-from lensbench.metrics.scoring import rows_of, with_interval
+from lensbench.metrics.scoring import base_of, rows_of, with_interval
 from lensbench.metrics.views import (
     GRID,
     REFERENCE,
@@ -32,7 +31,6 @@ from lensbench.metrics.views import (
     by_view,
     rows_by_view,
     rows_of_view,
-    split_id,
     values_by_view,
 )
 from lensbench.stats import jackknife
@@ -122,8 +120,8 @@ def search_part(views: Views, worst: int, scores: FloatArray) -> dict[str, Any]:
 
 def _bases(benchmark: Benchmark) -> list[Metric]:
     """The metrics that the benchmark's are made of, each once, the headline's first."""
-    found = {parts[1]: metric for metric in benchmark.metrics if (parts := split_id(metric))}
-    return [get_metric(base, benchmark.arguments.get(whole)) for base, whole in found.items()]
+    found = (base_of(metric, benchmark.arguments.get(metric)) for metric in benchmark.metrics)
+    return list({base.id: base for base in found if base}.values())
 
 
 def _stages(

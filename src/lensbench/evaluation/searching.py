@@ -16,8 +16,8 @@ from lensbench.errors import ModelError
 from lensbench.evaluation.run import Ground, Options, shown
 from lensbench.isp.search import Found, read_found, worst_view
 from lensbench.isp.view import View
-from lensbench.metrics import Metric, get_metric
-from lensbench.metrics.views import split_id
+from lensbench.metrics import Metric
+from lensbench.metrics.scoring import base_of
 from lensbench.paths import write_text
 from lensbench.shards import WORST_VIEW, Run
 from lensbench.viewrunner import Frames
@@ -86,10 +86,10 @@ def searched(
 
 def scored_by(spec: Benchmark) -> Metric:
     """The metric that the headline is made of; raises ModelError where it is not one over views."""
-    base = split_id(spec.headline)
+    base = base_of(spec.headline, spec.arguments.get(spec.headline))
     if spec.views is None or base is None:
         raise ModelError(f"{spec.name} has no views: a worst one is looked for on benchmarks of developed frames")
-    return get_metric(base[1], spec.arguments.get(spec.headline))
+    return base
 
 
 def _knowing(ground: Ground, found: Found) -> Ground:

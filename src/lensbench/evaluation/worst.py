@@ -16,6 +16,7 @@ from lensbench.evaluation import evaluate
 from lensbench.evaluation.searching import scored_by
 from lensbench.isp.search import BUDGET, Found, read_found
 from lensbench.isp.tiers import REFERENCE, get_tier
+from lensbench.metrics.views import base_arguments
 from lensbench.shards import WORST_VIEW
 from lensbench.viewspec import searching
 
@@ -41,7 +42,8 @@ def search_worst(
     spec = get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark
     metric, views = scored_by(spec), searching(get_tier(BOX), REFERENCE, budget, seed)
     headline = f"worst_view:{metric.id}"
-    arguments = {headline: spec.arguments[spec.headline]} if spec.headline in spec.arguments else {}
+    given = base_arguments(spec.headline.partition(":")[0], spec.arguments.get(spec.headline))
+    arguments = {headline: given} if given else {}
     spec = replace(spec, views=views, metrics={headline: metric.version}, arguments=arguments)
     with TemporaryDirectory(prefix="lensbench-") as scratch:
         done = evaluate(model, spec, labels=labels, source=source, partial=partial, out=Path(scratch) / "run")

@@ -21,6 +21,9 @@ from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Evaluated, Ground
 from lensbench.isp.after import eight_bits
 from lensbench.isp.sheet import sheet_of
+from lensbench.leaderboard.columns import column_of
+from lensbench.leaderboard.driftcharts import DRIFT, Line, curves_of, drift_html
+from lensbench.leaderboard.escape import as_html
 from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
 from lensbench.leaderboard.segments import compared_text
@@ -83,7 +86,7 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
         images=[
             (one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result.get("images", [])
         ],
-        views=_views(parse_views(result)) if "grid" in result else "",
+        views=_views(parse_views(result), spec) if "grid" in result else "",
         notes=[f"Assumed: {text}" for text in result["assumed"]] + list(result["notes"]),
     )
 
@@ -106,9 +109,16 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     return facts
 
 
-def _views(viewing: Viewing) -> str:
-    frames = frames_html(viewing)
-    return views_html(viewing) + (f"<h3>Frames that lose most</h3>{frames}" if frames else "")
+def _views(viewing: Viewing, spec: Benchmark) -> str:
+    """Drift curves where a stage has several severities, each view, and the frames that lose most."""
+    frames, of = frames_html(viewing), column_of(viewing.base)
+    line = Line("the model", viewing.scores(of.id))
+    drift = drift_html(curves_of(spec.views), [line], of, viewing.reference)
+    return (
+        (f"<p class=quiet>{as_html(of.title)} {DRIFT}</p>{drift}" if drift else "")
+        + views_html(viewing)
+        + (f"<h3>Frames that lose most</h3>{frames}" if frames else "")
+    )
 
 
 def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, bytes]]:

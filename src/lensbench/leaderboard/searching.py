@@ -10,7 +10,7 @@ from typing import Any
 from lensbench.errors import RecordError
 from lensbench.isp.tiers import MOST
 from lensbench.leaderboard.charts import Axis, axis
-from lensbench.leaderboard.columns import value_text
+from lensbench.leaderboard.columns import Column, value_text
 from lensbench.leaderboard.escape import as_html
 from lensbench.leaderboard.fields import BOUNDS, NAME, items, mapping, number, text, whole
 
@@ -79,18 +79,18 @@ def parse_search(result: Mapping[str, Any]) -> Searching | None:
     return Searching(budget, seed, name, digest, found[1], found[2], tuple(scores), found[0] + 1)
 
 
-def search_html(search: Searching, title: str, reference: float | None, higher: bool, unit: bool) -> str:
+def search_html(search: Searching, of: Column, reference: float | None) -> str:
     """What was found in words, and the score of every question with the worst one so far."""
     told = (
         f"Worst of {search.budget} views asked about (seed {search.seed}): {search.worst}, by question {search.at}, "
-        f"{title} {value_text(search.score)}. It is {search.words}."
+        f"{of.title} {value_text(search.score)}. It is {search.words}."
     )
-    return f"<p>{as_html(told)}</p>{_chart(search, title, reference, higher, unit)}"
+    return f"<p>{as_html(told)}</p>{_chart(search, of, reference)}"
 
 
-def _chart(search: Searching, title: str, reference: float | None, higher: bool, unit: bool) -> str:
+def _chart(search: Searching, of: Column, reference: float | None) -> str:
     """Score against question; marked as drawn, for what was found stands beside it in words."""
-    scale = axis([*search.scores, *([] if reference is None else [reference])], unit)
+    scale = axis([*search.scores, *([] if reference is None else [reference])], of.unit)
     grid = "".join(f'<line class="grid" x2="100%" y1="{_up(scale, t)}" y2="{_up(scale, t)}"/>' for t in scale.ticks)
     left = "".join(f'<text class="left" x="-8" y="{_up(scale, t)}" dy="4">{t:g}</text>' for t in scale.ticks)
     level = ""
@@ -98,7 +98,7 @@ def _chart(search: Searching, title: str, reference: float | None, higher: bool,
         level = f'<line class="level" x2="100%" y1="{_up(scale, reference)}" y2="{_up(scale, reference)}"/>'
     high = [round(float(_up(scale, score)[:-1]) * UP / 100) for score in search.scores]
     dots = "".join(f"M{number} {y}h0" for number, y in enumerate(high, start=1))
-    worst = list(accumulate(high, max if higher else min))  # y goes down
+    worst = list(accumulate(high, max if of.higher else min))  # y goes down
     steps = [f"H{number}V{y}" for number, (before, y) in enumerate(pairwise(worst), start=2) if y != before]
     line = f"M1 {worst[0]}{''.join(steps)}H{search.budget}"
     drawn = (
@@ -107,7 +107,7 @@ def _chart(search: Searching, title: str, reference: float | None, higher: bool,
     )
     ends = f'<text x="0" y="100%" dy="18">1</text><text class="left" x="100%" y="100%" dy="18">{search.budget}</text>'
     middle = '<line class="half" x1="50%" x2="50%" y2="100%"/>'
-    words = f"{title} (up) of each question (right), and the worst so far; dashed: the reference view. "
+    words = f"{of.title} (up) of each question (right), and the worst so far; dashed: the reference view. "
     words += "First the middles of the branches, then points all over the box, then, right of the middle, refinement."
     return (
         f'<figure class="asked"><svg aria-hidden="true">{grid}{middle}{level}{drawn}{left}{ends}</svg>'
@@ -119,7 +119,7 @@ def _up(scale: Axis, value: float) -> str:
     return scale.percent(scale.low + scale.high - value)
 
 
-def found_html(title: str, rows: Sequence[tuple[str, Searching, float | None]]) -> str:
+def found_html(of: Column, rows: Sequence[tuple[str, Searching, float | None]]) -> str:
     """What was found for each model, (name, search, score in the reference view): instead of a matrix of all views."""
     lines = [
         f'<tr><th scope="row">{as_html(name)}</th><td class="n">{value_text(reference)}</td>'
@@ -131,7 +131,7 @@ def found_html(title: str, rows: Sequence[tuple[str, Searching, float | None]]) 
     head = "".join(
         f'<th scope="col" class="n">{one[1:]}</th>' if one[0] == "#" else f'<th scope="col">{one}</th>' for one in heads
     )
-    told = f"{title} in the reference view and in the worst that was found for each model, by the same search."
+    told = f"{of.title} in the reference view and in the worst that was found for each model, by the same search."
     table = f'<table class="found"><thead><tr>{head}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
     scrolled = f'<div class="scroll" tabindex="0" role="region" aria-label="Worst views found">{table}</div>'
     return f"<p class=quiet>{as_html(told)}</p>{scrolled}"

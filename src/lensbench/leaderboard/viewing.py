@@ -63,6 +63,10 @@ class Viewing:
     search: Searching | None = None
     """How the worst of the views was found, where they are no grid."""
 
+    def scores(self, metric: str) -> dict[str, Score]:
+        """The score of one metric by the name of the view."""
+        return {view.name: view.score(metric) for view in self.views}
+
 
 def parse_views(result: Mapping[str, Any]) -> Viewing:
     """That part of a record; raises RecordError, naming the field."""
