@@ -7,6 +7,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -276,6 +277,8 @@ def test_every_field_of_a_search_is_documented(tmp_path: Path) -> None:
     folder.mkdir()
     spec = (ROOT / "benchmarks" / f"{name}.toml").read_text(encoding="utf-8")
     (folder / f"{name}.toml").write_text(spec.replace("budget = 256", "budget = 12"), encoding="utf-8")
+    shutil.copyfile(ROOT / "benchmarks" / "raw_microscopy-isp.toml", folder / "raw_microscopy-isp.toml")
+    shutil.copytree(ROOT / "benchmarks" / "reference", folder / "reference")
     model = write(tmp_path, power_model())
     benchmark = get_benchmark(name, "specimen", folder)
     result = evaluate(model, benchmark, labels="published", out=tmp_path / "run").record.result
