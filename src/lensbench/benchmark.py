@@ -19,6 +19,7 @@ from lensbench.paths import named, read_regular, shipped
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
 if TYPE_CHECKING:
+    from lensbench.isp.inverse import Inverse
     from lensbench.masks.protocol import Protocol
     from lensbench.viewspec import Views
 
@@ -106,6 +107,8 @@ class Benchmark:
     """Metric id → the arguments of a torchmetrics class."""
     views: Views | None = None
     """In which views each raw frame is given; None where images are given as they are."""
+    simulation: Inverse | None = None
+    """How 8-bit images are made raw frames (`lensbench.derived`); None where they are what they are."""
 
     @property
     def headline(self) -> str:
@@ -128,10 +131,12 @@ class Benchmark:
         protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
         arguments = {"arguments": {key: dict(value) for key, value in self.arguments.items()}} if self.arguments else {}
         views = {} if self.views is None else {"views": self.views.pinned}
+        simulated = {} if self.simulation is None else {"simulated": self.simulation.pinned}
         return {
             **protocol,
             **arguments,
             **views,
+            **simulated,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,

@@ -17,7 +17,7 @@ import onnxruntime
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -74,6 +74,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             origin=ground.origin,
             protocol=_as_used(contract),
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
+            notes=blank_notes(images, cores()) if isinstance(images, Frames) else (),
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)

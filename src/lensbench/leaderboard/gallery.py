@@ -18,7 +18,7 @@ from lensbench.leaderboard.columns import NONE, value_text
 from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.outlines import AREAS, FATES, Drawing
 from lensbench.leaderboard.outlines import MOST as DRAWN
-from lensbench.leaderboard.words import BANNER
+from lensbench.leaderboard.words import banners_html
 from lensbench.metrics import CurvePoint, ImageScore
 
 BUDGET = 4 << 20
@@ -54,6 +54,7 @@ class Report:
     """HTML: the scores of each view, where there are several."""
     sheets: Sequence[tuple[str, bytes]] = ()
     """(what it shows, PNG) of frames in all views."""
+    simulated: bool = False
 
 
 def value_of(image: ImageScore) -> float | None:
@@ -100,7 +101,7 @@ def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
         f"<style>{style}</style>",
         "</head>",
         "<body>",
-        f"<header>{f'<p class=banner role=note><strong>{BANNER}</strong></p>' if report.synthetic else ''}"
+        f"<header>{banners_html(report.synthetic, report.simulated)}"
         f"<p class=kicker>lensbench run</p><h1>{title}</h1>{_facts(report)}</header>",
         "<main>",
         _section("scores", "Scores", _scores(report)),

@@ -33,7 +33,7 @@ from lensbench.paths import write_text
 from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
-from lensbench.viewrunner import Darkroom, Image
+from lensbench.viewrunner import Image
 
 MOST = 24
 """Pictures on a page."""
@@ -72,6 +72,7 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
     return Report(
         title=f"{model['name']} on {benchmark['name']}",
         synthetic=benchmark["synthetic"],
+        simulated=benchmark.get("simulated", False),
         facts=[
             ("Benchmark", f"{benchmark['name']} ({benchmark['config']}, {benchmark['split']})"),
             ("Images", f"{coverage['scored']:,} of {coverage['expected']:,}"),
@@ -100,7 +101,8 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "grid" in result:
         grid = result["grid"]
         facts.append(("Views", f"{len(result['views'])} of {grid['tier']}, reference {grid['reference']}"))
-        facts.append(("Images and pictures", "of the reference view"))
+        shown = "images as published, answers of the reference view" if result["benchmark"].get("simulated") else ""
+        facts.append(("Images and pictures", shown or "of the reference view"))
     return facts
 
 
@@ -115,7 +117,7 @@ def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, by
     assert views is not None
     last = {places[-1] for places in views.series.values()}
     shown = [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
-    room = Darkroom(frames)
+    room = frames.room()
     for one in result["frames"][:SHEETS]:
         at = ground.ids.index(one["id"])
         developed: dict[int, Image] = {}

@@ -6,6 +6,10 @@ from lensbench.leaderboard.standing import Ranked, Standing
 from lensbench.registry import registry_words
 
 BANNER = "Specimen: synthetic images. These numbers say nothing about real samples."
+SIMULATED = (
+    "Simulated: raw frames made of 8-bit images that were processed already. These numbers compare processing and say "
+    "nothing about raw data."
+)
 NEAR = (
     "the 95 % interval overlaps that of the first row, so the intervals do not separate the two. "
     "No paired test was made: a comparison on the same samples may separate them."
@@ -20,6 +24,18 @@ HASH = (
     "A record carries the sha256 of its result, checked whenever it is read: it shows that nothing was "
     "changed by accident. It is no signature. To check a number, score the model again."
 )
+
+
+def banners(synthetic: bool, simulated: bool) -> list[str]:
+    """What stands above all numbers of a benchmark."""
+    return [text for text, told in ((BANNER, synthetic), (SIMULATED, simulated)) if told]
+
+
+def banners_html(synthetic: bool, simulated: bool) -> str:
+    """The same in a page."""
+    return "".join(
+        f'<p class="banner" role="note"><strong>{text}</strong></p>' for text in banners(synthetic, simulated)
+    )
 
 
 def pinned_text(board: Standing) -> str:
