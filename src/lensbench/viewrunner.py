@@ -31,6 +31,8 @@ from lensbench.workers import share
 
 DEVELOPED_BYTES = 128 << 20
 """Developed pixels that a thread holds: a whole frame of twenty megapixels is developed view by view."""
+LAST_BIT = 2**-12
+"""Share of the white level that a saturated pixel may lack: 12 bits in 16, as the drone has them, end at 65520."""
 
 Image = NDArray[np.float32]
 Answer = tuple[Value, tuple[str, ...]]
@@ -72,9 +74,9 @@ class Frames:
 
     def blank(self, frame: int) -> Blank | None:
         """Whether nothing can be seen on a frame's brightest recording: no pixel is above its site's black level
-        (rounded up to a whole number), or none below the camera's white level."""
+        (rounded up to a whole number), or none below the camera's white level (less `LAST_BIT`)."""
         raw, camera = self.raw(frame, max(self.recordings)), self.cameras[frame]
-        if (raw >= camera.white).all():
+        if (raw >= camera.white * (1 - LAST_BIT)).all():
             return "saturated"
         sites = (raw[row::2, column::2] for row in (0, 1) for column in (0, 1))
         black = all((site <= ceil(level)).all() for site, level in zip(sites, camera.black, strict=True))
