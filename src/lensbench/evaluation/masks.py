@@ -17,7 +17,7 @@ import onnxruntime
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -31,6 +31,7 @@ from lensbench.evaluation.run import (
     run_folder,
     slug,
 )
+from lensbench.evaluation.viewfolder import store_folder
 from lensbench.maskresult import make_mask_result
 from lensbench.maskrunner import Network, answer_rows, check_steady, probe
 from lensbench.masks.read import open_masks
@@ -44,9 +45,6 @@ from lensbench.predictions import VIEW, whole_ids
 from lensbench.runner import CorruptImageError, Images, open_images
 from lensbench.shards import locked
 from lensbench.viewrunner import Frames, answer_views, reference_image
-
-SHOWN = 5
-"""Names that a note lists."""
 
 
 def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated:
@@ -74,6 +72,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             origin=ground.origin,
             protocol=_as_used(contract),
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
+            notes=blank_notes(images, cores()) if isinstance(images, Frames) else (),
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)
@@ -246,22 +245,18 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
         write_masks(into, shown(_of(path, shapes, found), found.rows), found.kind, stated)
         return _Taken(into, found.extra, found.gaps)
     if ground.spec.views is not None:
-        raise ModelError(
-            f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in one .parquet, as `bench eval` "
-            "stores them: a row for each id and view"
-        )
+        if not path.is_dir():
+            raise ModelError(
+                f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in a folder with one "
+                "sub-folder for each view, or in one .parquet as `bench eval` stores them"
+            )
+        return _Taken(into, *store_folder(path, ground.spec, shapes, into, stated, shown))
     with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
         rows = (Row(key, VIEW, value) for key, value in files)
         kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
         write_masks(into, shown(rows, len(files.ids)), kind, stated)
         report = files.report
-    notes = list(report.notes)
-    if report.duplicates:
-        some = ", ".join(report.duplicates[:SHOWN])
-        notes.append(f"{len(report.duplicates)} ids have more than one answer, of which none was taken: {some}")
-    if report.extra:
-        notes.append(f"{len(report.extra)} answers belong to no image: {', '.join(report.extra[:SHOWN])}")
-    return _Taken(into, len(report.extra), tuple(notes))
+    return _Taken(into, len(report.extra), report.words)
 
 
 @dataclass(frozen=True)
