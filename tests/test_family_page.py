@@ -212,7 +212,7 @@ def test_a_line_stands_where_its_values_do_and_has_a_gap_where_one_is_unknown() 
     assert path == "M39 6L80.3 49M163 92"
     (whiskers,) = re.findall(r'class="ends" d="([^"]*)"', text)
     assert whiskers.count("V") == 3
-    (level,) = re.findall(r'class="level" d="([^"]*)"', text)
+    (level,) = re.findall(r'class="datum" d="([^"]*)"', text)
     assert level == "M32 6H170", "where the reference is"
     assert "<title>blur: Top-1 accuracy at ref, 1, 2, 3: m 1.000 0.500 – 0.000</title>" in text
     assert drawn(Line("m", {"r": score(None)})) == "" == drawn()
