@@ -363,11 +363,14 @@ def _views(data: Mapping[str, Any], headline: str, folder: Path) -> Views | None
     if "views" not in data:
         return None
     from lensbench.metrics.views import KINDS, split_id
-    from lensbench.viewspec import views_of
+    from lensbench.viewspec import refuse_averages, views_of
 
     if split_id(headline) is None:
         raise ValueError(f"headline {headline!r} is made of no other metric: it begins with one of {', '.join(KINDS)}")
-    return views_of(data["views"], folder)
+    found = views_of(data["views"], folder)
+    if found.search is not None:
+        refuse_averages([headline, *data["metrics"]["ids"]])
+    return found
 
 
 def _metric_version(

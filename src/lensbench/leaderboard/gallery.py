@@ -90,7 +90,7 @@ def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
         section("scores", "Scores", _scores(report)),
         section("curve", "F1 over the IoU threshold", _curve(report.curve)),
         section("views", "Views", report.views),
-        section("sheets", "Frames in every view", _sheets(report)),
+        section("sheets", "Frames view by view", _sheets(report)),
         section("pictures", "Pictures, worst first", _gallery(report, drawings) if drawings else ""),
         section("images", "Every image, worst first", _images(report) if report.images else ""),
         section("notes", "Notes", _list(report.notes) if report.notes else ""),

@@ -24,7 +24,7 @@ def page_text(board: Standing, linked: bool = False) -> str:
     main = [
         section("ranking", "Ranking", ranking(board)),
         section("tiers", "All tiers", tiers_html(board, linked) if board.tiers else ""),
-        section("views", "Models by view", _matrix(board)),
+        section("views", "Worst view found" if _searched(board) else "Models by view", _matrix(board)),
         section("drift", "Drift by stage and severity", family_drift(board, linked)),
         section("apart", "Apart", _apart(board)),
         section("refused", "Refused", _refused(board)),
@@ -67,7 +67,14 @@ def _views(board: Standing) -> str:
     views = board.benchmark.views
     if views is None:
         return ""
+    if views.search is not None:
+        asked = f"the worst of {views.search.budget} asked about in {views.tier.name}, seed {views.search.seed}"
+        return as_html(f"{asked}; reference {views.reference.name}")
     return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
+
+
+def _searched(board: Standing) -> bool:
+    return board.benchmark.views is not None and board.benchmark.views.search is not None
 
 
 def _head(board: Standing, linked: bool) -> str:

@@ -37,6 +37,7 @@ from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
 from lensbench.viewrunner import Image
+from lensbench.viewspec import Views
 
 MOST = 24
 """Pictures on a page."""
@@ -103,7 +104,8 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if "grid" in result:
         grid = result["grid"]
-        facts.append(("Views", f"{len(result['views'])} of {grid['tier']}, reference {grid['reference']}"))
+        count = f"{result['search']['budget']} asked about in" if "search" in result else f"{len(result['views'])} of"
+        facts.append(("Views", f"{count} {grid['tier']}, reference {grid['reference']}"))
         told = "images as published, answers of the reference view"  # a mask is drawn on what lies on disk
         masks = result["benchmark"].get("simulated") and "images" in result
         facts.append(("Images and pictures", told if masks else "of the reference view"))
@@ -124,17 +126,17 @@ def _views(viewing: Viewing, spec: Benchmark) -> str:
 
 def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, bytes]]:
     """Contact sheets of the frames that fared worst, as PNG, as many as a page has room for."""
-    views, frames, budget = ground.spec.views, open_frames(ground), SHEETS_BYTES
+    views, budget = ground.spec.views, SHEETS_BYTES
     assert views is not None
-    last = {places[-1] for places in views.series.values()}
-    shown = [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
+    shown = _shown(views, result)
+    frames = replace(open_frames(ground), views=tuple(views.shown[place] for place in shown), reference=0)
     room = frames.room()
-    for one in result["frames"][:SHEETS]:
+    for one in result["frames"][: SHEETS * 2 if "search" in result else SHEETS]:
         at = ground.ids.index(one["id"])
         developed: dict[int, Image] = {}
         for places, images in room.images(at):
             developed.update(zip(places, images, strict=True))
-        pictures = [(views.names[place], _fitted(eight_bits(developed[place]))) for place in shown]
+        pictures = [(view.name, _fitted(eight_bits(developed[place]))) for place, view in enumerate(frames.views)]
         sheet = sheet_of(pictures, pictures[0][1].shape[:2], len(pictures))
         written, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
         budget -= png.size
@@ -142,6 +144,14 @@ def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, by
             return
         told = f"{one['id']}: {one['reference']:.3f} in the reference view, {one['least']:.3f} in {one['view']}"
         yield told, png.tobytes()
+
+
+def _shown(views: Views, result: Mapping[str, Any]) -> list[int]:
+    """Which views a sheet has room for; of a search the reference and the worst."""
+    if "search" in result:
+        return [views.at, views.names.index(result["search"]["worst"]["name"])]
+    last = {places[-1] for places in views.series.values()}
+    return [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
 
 
 def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,6 +10,7 @@ from lensbench.leaderboard.columns import Column, column_of, interval_text, valu
 from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_html
 from lensbench.leaderboard.scores import Score
+from lensbench.leaderboard.searching import found_html, search_html
 from lensbench.leaderboard.viewing import Viewing
 from lensbench.viewspec import Views
 
@@ -41,8 +42,10 @@ def _views(viewing: Viewing) -> str:
         _row(name + (" (reference)" if name == viewing.reference else ""), score, scale, reference)
         for name, score in scores.items()
     ]
-    told = f"{of.title} in each view of {viewing.tier}; the band is the reference view's interval."
-    return f"<p class=quiet>{as_html(told)}</p>{_table('View', of.title, scale, rows)}"
+    which = f"each view of {viewing.tier}" if viewing.search is None else "the views asked first, and the worst"
+    told = f"{of.title} in {which}; the band is the reference view's interval."
+    found = search_html(viewing.search, of, reference.value) if viewing.search else ""
+    return f"{found}<p class=quiet>{as_html(told)}</p>{_table('View', of.title, scale, rows)}"
 
 
 def _stages(viewing: Viewing) -> str:
@@ -62,20 +65,27 @@ def frames_html(viewing: Viewing) -> str:
         + f"<td>{as_html(frame.view)}</td></tr>"
         for frame in viewing.frames
     ]
-    head = '<th scope="col">Frame</th>' + "".join(
-        f'<th scope="col" class="n">{name}</th>' for name in ("Reference", "Mean of views", "Least")
-    )
+    names = ("Reference", "Mean of views", "Least")
+    if viewing.search is not None:
+        names = ("Reference", "Mean of all asked", "Worst")
+    head = '<th scope="col">Frame</th>' + "".join(f'<th scope="col" class="n">{name}</th>' for name in names)
     return _scrolled("Frames that lose most", f'{head}<th scope="col">in the view</th>', rows) if rows else ""
 
 
 def matrix_html(entries: Sequence[Entry], views: Views, of: Column) -> str:
     """Records × views: where records differ in the view they were trained on, the train-view × test-view matrix.
 
-    Many views are summed up by stage, and each on its own is folded away.
+    Many views are summed up by stage, and each on its own is folded away. Of searches, whose views differ by record,
+    what each found.
     """
     shown = [(entry, entry.viewing) for entry in entries if entry.viewing is not None]
     if not shown:
         return ""
+    if views.search is not None:
+        clean = f"clean:{of.id}"
+        return found_html(
+            of, [(entry.name, one.search, entry.score(clean).value) for entry, one in shown if one.search]
+        )
     scores = {
         entry.sha256: {name: score.value for name, score in viewing.scores(of.id).items()} for entry, viewing in shown
     }
