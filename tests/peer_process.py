@@ -1,7 +1,7 @@
 """The peers of tests/peers.txt in a process of their own, which the tests ask over its pipes.
 
-Their compiled modules (stardist, cellpose, fastremap …) bring runtimes of their own, and were suspected of an abort of
-a test process long after their tests had passed; so no test loads them beside lensbench. `Peers` starts this file as
+Their compiled modules (stardist, cellpose, fastremap …) bring runtimes of their own: no test loads them beside
+lensbench, so that nothing they do to a process is taken for ours. `Peers` starts this file as
 ``python tests/peer_process.py FOLDER`` and sends it pickles: (name of a function in `ANSWERS`, its arguments).
 """
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +121,13 @@ def test_every_submission_has_a_record_on_its_board_and_every_board_is_in_the_pi
     params = yaml(ROOT / "params.yaml")
     baselines = params["baselines"] | params["isp_baselines"]
     boards = {key: board["benchmark"] for key, board in params["boards"].items()}
-    boards |= {f"{head}-specimen": head for head in params["isp_boards"]}
+    boards |= {f"{name}-specimen": name for head in params["isp_boards"] for name in (head, *tier_names(head))}
     for folder in sorted((ROOT / "leaderboards" / "submissions").iterdir()):
         card = read_card(folder / "model.toml")
         assert card.benchmark is not None and baselines[folder.name]["benchmark"] == card.benchmark
-        for config in (card.config, "specimen"):
-            spec = get_benchmark(card.benchmark, config)
+        tiers = tier_names(card.benchmark) if folder.name in params["isp_baselines"] else []
+        for name, config in product((card.benchmark, *tiers), (card.config, "specimen")):
+            spec = get_benchmark(name, config)
             board = ROOT / "leaderboards" / spec.slug
             digests = read_record(board / "records" / f"{folder.name}.json").result["digests"]
             assert (digests["benchmark"], digests["declared"]) == (spec.digest, card.digest), (folder.name, spec.slug)

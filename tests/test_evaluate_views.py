@@ -265,7 +265,7 @@ def test_masks_that_lack_views_are_missing_and_wrong_ones_are_named(tmp_path: Pa
     with pytest.raises(ModelError, match="in the order of the views"):
         evaluate_predictions(brought([rows[1], rows[0], *rows[2:]]), DRONE, config="specimen")
     (tmp_path / "labels").mkdir()
-    with pytest.raises(ModelError, match=r"masks in 12 views are brought in one \.parquet"):
+    with pytest.raises(ModelError, match="masks in 12 views are brought in a sub-folder for each view"):
         evaluate_predictions(tmp_path / "labels", DRONE, config="specimen")
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from lensbench.benchmark import get_benchmark
+from lensbench.benchmark import get_benchmark, tier_names
 from lensbench.cli import bench
 from lensbench.evaluation import evaluate
 from lensbench.isp.tiers import tier_names as grid_names
@@ -32,7 +32,7 @@ from tests.conftest import chromium
 from tests.graphs import power_model, write
 
 HEAD = "raw_microscopy-isp"
-TIERS = {letter: f"{HEAD}-{letter}-specimen" for letter in "ikps"}
+TIERS = {name.removeprefix(f"{HEAD}-"): f"{name}-specimen" for name in tier_names(HEAD)}
 SCORED = ("i", "k")
 BASE = "macro_recall"
 EVIL = '"><img src=x onerror="window.hacked=1"><script>window.hacked=1</script>|[x](javascript:1)'
@@ -99,8 +99,8 @@ def test_the_page_has_every_model_on_every_tier_with_reference_and_mean(boards: 
             beside = f"<small>ref {value_text(clean['value'])} · mean {value_text(mean['value'])}</small>"
             assert f"{shown}</small>{beside}" in table, (slug, name)
     heads = re.findall(r"<th scope=\"col\" class=\"n\">(.*?)</th>", table)
-    assert [re.sub(r"<[^>]*>", " ", head).split()[0] for head in heads] == ["C", "I", "K", "P", "S"]
-    assert [EMPTY in head for head in heads] == [False, False, False, True, True]
+    assert [re.sub(r"<[^>]*>", " ", head).split()[0] for head in heads] == ["C", *map(str.upper, TIERS)]
+    assert [EMPTY in head for head in heads] == [False, *(letter not in SCORED for letter in TIERS)]
 
 
 def test_links_lead_to_boards_that_are_there_and_back(boards: Path) -> None:
@@ -144,7 +144,7 @@ def test_a_run_on_a_tier_stands_in_the_column_of_that_tier(boards: Path) -> None
     build(str(run.folder), "--out", "board")
     table = section(Path("board/index.html").read_text(encoding="utf-8"), "tiers")
     row = next(row for row in table.split("<tr>") if ">mine<" in row)
-    assert row.count('<td class="n">–</td>') == 4 and row.count("<b>") == 1
+    assert row.count('<td class="n">–</td>') == len(TIERS) and row.count("<b>") == 1
     value = run.record.value(f"worst_view:{BASE}")
     assert value is not None and f"<b>{value_text(value)}</b>" in row
     assert "mine" not in section(Path("board/index.html").read_text(encoding="utf-8"), "apart")
@@ -212,7 +212,7 @@ def test_a_line_stands_where_its_values_do_and_has_a_gap_where_one_is_unknown() 
     assert path == "M39 6L80.3 49M163 92"
     (whiskers,) = re.findall(r'class="ends" d="([^"]*)"', text)
     assert whiskers.count("V") == 3
-    (level,) = re.findall(r'class="level" d="([^"]*)"', text)
+    (level,) = re.findall(r'class="datum" d="([^"]*)"', text)
     assert level == "M32 6H170", "where the reference is"
     assert "<title>blur: Top-1 accuracy at ref, 1, 2, 3: m 1.000 0.500 – 0.000</title>" in text
     assert drawn(Line("m", {"r": score(None)})) == "" == drawn()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -55,6 +56,17 @@ def test_black_saturated_and_unequal_frames_are_developed_and_scored() -> None:
             expected = summed(develop(raw, get_camera("raw_microscopy"), view)[None])[0]
             np.testing.assert_allclose(score, expected, rtol=1e-6)
     assert np.array_equal(found, scores(frames([encode_png(raw) for raw in raws]), threads=1))
+
+
+def test_a_frame_is_told_black_or_saturated_by_its_cameras_levels() -> None:
+    drone = get_camera("raw_drone")  # black levels of 4095.9 and 4102.5, white 65535
+    raws = [np.full((4, 6), value, np.uint16) for value in (0, 4096, 4097, 65519, 65520, 65535)]
+    raws[2][:, ::2] = 4096  # the sites whose level is the lower
+    raws += [raws[1].copy(), raws[4].copy()]
+    raws[6][0, 0], raws[7][0, 0] = 4097, 65518
+    found = replace(frames([encode_png(raw) for raw in raws]), cameras=(drone,) * len(raws))
+    told = [found.blank(number) for number in range(len(raws))]
+    assert told == ["black", "black", "black", None, "saturated", "saturated", None, None]
 
 
 def test_views_that_do_not_fit_the_memory_go_in_parts_and_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from lensbench.reference import RELATIVE, reference_arguments, unrelated
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
 if TYPE_CHECKING:
+    from lensbench.isp.inverse import Inverse
     from lensbench.masks.protocol import Protocol
     from lensbench.viewspec import Views
 
@@ -111,6 +112,10 @@ class Benchmark:
     """In which views each raw frame is given; None where images are given as they are."""
     family: str | None = None
     """The benchmark that it is a tier of: what is submitted there is scored here too. Not in the digest."""
+    simulation: Inverse | None = None
+    """How 8-bit images are made raw frames (`lensbench.derived`); None where they are what they are."""
+    made_of: tuple[str, str] | None = None
+    """The benchmark and the tier that one without a file was made of. Not in the digest: what it is made of is."""
 
     @property
     def headline(self) -> str:
@@ -133,10 +138,12 @@ class Benchmark:
         protocol = {} if self.protocol is None else {"protocol": self.protocol.to_json()}
         arguments = {"arguments": {key: dict(value) for key, value in self.arguments.items()}} if self.arguments else {}
         views = {} if self.views is None else {"views": self.views.pinned}
+        simulated = {} if self.simulation is None else {"simulated": self.simulation.pinned}
         return {
             **protocol,
             **arguments,
             **views,
+            **simulated,
             "schema": 1,
             "name": self.name,
             "revision": self.revision,

@@ -145,6 +145,11 @@ def load(view: memoryview, row: int, entry: Entry) -> Planes:
             f"row {row}: a {image.dtype} image of {image.ndim} dimensions, and this benchmark gives "
             f"{'raw frames of 16' if entry.mosaic else 'images of 8'} bits"
         )
+    return planes_of(image, entry)
+
+
+def planes_of(image: NDArray[Any], entry: Entry) -> Planes:
+    """A decoded image, H×W or H×W×3 (B, G, R), as the model is given it: float32 C×H×W."""
     planes = [image] if image.ndim == 2 else cv2.split(image if entry.bgr else image[..., ::-1])
     fed = np.empty((len(planes), *image.shape[:2]), np.float32)
     for k, (plane, scale, shift) in enumerate(zip(planes, entry.scale, entry.shift, strict=True)):

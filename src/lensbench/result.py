@@ -103,7 +103,7 @@ def make_result(
         "classes": [_class(entry) for entry in per_class(rows, truth.classes)],
         "confusion": [list(cell) for cell in confusion(rows)],
         **parts,
-        "assumed": [*assumed, *answers.assumed],
+        "assumed": [*assumed, *answers.assumed, *pretended(benchmark)],
         "notes": [*notes, *told],
     }
     return rounded(found)
@@ -136,6 +136,7 @@ def head(
             "config": benchmark.config,
             "split": benchmark.split,
             "synthetic": benchmark.synthetic,
+            **({} if benchmark.simulation is None else {"simulated": True}),
         },
         "digests": {
             "benchmark": benchmark.digest,
@@ -162,6 +163,14 @@ def head(
             "elsewhere": None if origin.elsewhere is None else dict(origin.elsewhere),
         },
     }
+
+
+def pretended(benchmark: Benchmark) -> list[str]:
+    """What is assumed of a benchmark's images before any is looked at: whose camera simulated frames are of."""
+    made = benchmark.simulation
+    if made is None:
+        return []
+    return [f"that a {made.camera} camera took the images: their raw frames are simulated (inverse {made.version})"]
 
 
 def rounded(result: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -29,9 +31,12 @@ from lensbench.workers import share
 
 DEVELOPED_BYTES = 128 << 20
 """Developed pixels that a thread holds: a whole frame of twenty megapixels is developed view by view."""
+LAST_BIT = 2**-12
+"""Share of the white level that a saturated pixel may lack: 12 bits in 16, as the drone has them, end at 65520."""
 
 Image = NDArray[np.float32]
 Answer = tuple[Value, tuple[str, ...]]
+Blank = Literal["black", "saturated"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,14 +63,32 @@ class Frames:
             raise DatasetError(f"{self.names[frame]}: {pixels.dtype} {pixels.shape}, not a raw frame of 16 bits")
         return pixels
 
+    def shot(self, frame: int, intensity: int) -> tuple[NDArray[np.uint16], tuple[int, int]]:
+        """A recording, and the height and width of it that are shown; raises as `raw` does."""
+        pixels = self.raw(frame, intensity)
+        return pixels, (pixels.shape[0], pixels.shape[1])
+
     def size(self) -> tuple[int, int]:
         """(height, width) of the first frame."""
-        height, width = self.raw(0, self.views[self.reference].intensity).shape
-        return height, width
+        return self.shot(0, self.views[self.reference].intensity)[1]
+
+    def blank(self, frame: int) -> Blank | None:
+        """Whether nothing can be seen on a frame's brightest recording: no pixel is above its site's black level
+        (rounded up to a whole number), or none below the camera's white level (less `LAST_BIT`)."""
+        raw, camera = self.raw(frame, max(self.recordings)), self.cameras[frame]
+        if (raw >= camera.white * (1 - LAST_BIT)).all():
+            return "saturated"
+        sites = (raw[row::2, column::2] for row in (0, 1) for column in (0, 1))
+        black = all((site <= ceil(level)).all() for site, level in zip(sites, camera.black, strict=True))
+        return "black" if black else None
+
+    def room(self) -> Darkroom:
+        """What develops them, for one thread."""
+        return Darkroom(self)
 
 
 class Darkroom:
-    """Develops frames for one thread; keeps what depends on the camera and the views alone."""
+    """Develops frames for one thread, and gives models what comes out; keeps what depends on camera and views alone."""
 
     def __init__(self, frames: Frames) -> None:
         self._frames = frames
@@ -78,11 +101,11 @@ class Darkroom:
         for place, view in enumerate(frames.views):
             recorded.setdefault(view.intensity, []).append(place)
         for intensity, places in recorded.items():
-            raw = frames.raw(frame, intensity)
+            raw, shown = frames.shot(frame, intensity)
             most = max(1, DEVELOPED_BYTES // (12 * raw.size))
             for start in range(0, len(places), most):
                 some = tuple(places[start : start + most])
-                yield some, self.developed(frame, raw, some)
+                yield some, self.developed(frame, raw, some)[..., : shown[0], : shown[1]]
 
     def developed(self, frame: int, raw: NDArray[np.uint16], places: tuple[int, ...]) -> Image:
         """The frame in the views at `places`; raises DatasetError naming the frame."""
@@ -98,9 +121,18 @@ class Darkroom:
     def reference(self, frame: int) -> Image:
         """3×H×W: the frame in the reference view."""
         place = self._frames.reference
-        raw = self._frames.raw(frame, self._frames.views[place].intensity)
-        image: Image = self.developed(frame, raw, (place,))[0]
+        raw, shown = self._frames.shot(frame, self._frames.views[place].intensity)
+        image: Image = self.developed(frame, raw, (place,))[0, :, : shown[0], : shown[1]]
         return image
+
+    def fed(self, images: Image, feed: Feed, frame: int) -> NDArray[Any]:
+        """Images n×3×H×W in [0, 1] of a frame as a classifier takes them, in its layout."""
+        given = fed(images, feed)
+        return np.ascontiguousarray(np.moveaxis(given, 1, -1)) if feed.layout == "NHWC" else given
+
+    def planes(self, images: Image, entry: Entry) -> Iterator[Image]:
+        """The same images, one by one, as a segmentation model takes them: C×H×W."""
+        yield from fed(images, entry)
 
 
 def fed(images: Image, how: Feed | Entry) -> Image:
@@ -135,12 +167,12 @@ def infer_views(
     views = len(frames.views)
 
     def begin(stopped: threading.Event) -> Callable[[int], None]:
-        room = Darkroom(frames)
+        room = frames.room()
 
         def do(frame: int) -> None:
             first = (frame - start) * views
             for places, images in room.images(frame):
-                out[[first + place for place in places]] = _scores(images, feed, infer, stopped)
+                out[[first + place for place in places]] = _scores(room.fed(images, feed, frame), feed, infer, stopped)
             advance(views)
 
         return do
@@ -148,10 +180,9 @@ def infer_views(
     _raise_first(share(range(start, stop), begin, threads))
 
 
-def _scores(images: Image, feed: Feed, infer: Infer, stopped: threading.Event) -> NDArray[np.float32]:
-    """The outputs for the images, batch by batch; a fixed batch is filled up with its last image."""
-    batch = feed.batch if feed.fixed else batch_size(images[0].size)
-    given = fed(images, feed)
+def _scores(given: NDArray[Any], feed: Feed, infer: Infer, stopped: threading.Event) -> NDArray[np.float32]:
+    """The outputs for what a model is given, batch by batch; a fixed batch is filled up with its last image."""
+    batch = feed.batch if feed.fixed else batch_size(given[0].size)
     scores = np.empty((len(given), feed.classes), np.float32)
     for first in range(0, len(given), batch):
         if stopped.is_set():
@@ -161,26 +192,26 @@ def _scores(images: Image, feed: Feed, infer: Infer, stopped: threading.Event) -
     return scores
 
 
-def _outputs(some: Image, feed: Feed, infer: Infer) -> NDArray[np.float32]:
+def _outputs(some: NDArray[Any], feed: Feed, infer: Infer) -> NDArray[np.float32]:
     n = feed.batch if feed.fixed else len(some)
-    whole = np.concatenate([some, np.repeat(some[-1:], n - len(some), axis=0)]) if n > len(some) else some
-    outputs = infer(np.ascontiguousarray(np.moveaxis(whole, 1, -1)) if feed.layout == "NHWC" else whole)
+    outputs = infer(_filled(some, n))
     check_outputs(outputs, n, feed.classes)
     return outputs[: len(some)]
 
 
+def _filled(some: NDArray[Any], n: int) -> NDArray[Any]:
+    return np.concatenate([some, np.repeat(some[-1:], n - len(some), axis=0)]) if n > len(some) else some
+
+
 def probe_views(frames: Frames, feed: Feed, infer: Infer) -> None:
     """As `runner.probe`, of the first frames in the reference view: a score depends neither on chance nor on others."""
-    room = Darkroom(frames)
+    room = frames.room()
     shown = [room.reference(frame) for frame in range(min(feed.batch, len(frames)))]
     shown = [image for image in shown if image.shape == shown[0].shape]
     if not shown:
         return
-    images = fed(np.stack(shown), feed)
-    n = len(images)
-    if feed.fixed:
-        images = np.concatenate([images, np.repeat(images[-1:], feed.batch - n, axis=0)])
-    check_steady(np.ascontiguousarray(np.moveaxis(images, 1, -1)) if feed.layout == "NHWC" else images, n, feed, infer)
+    given = room.fed(np.stack(shown), feed, 0)
+    check_steady(_filled(given, feed.batch) if feed.fixed else given, len(shown), feed, infer)
 
 
 # -- segmentation --------------------------------------------------------------------------------------------
@@ -198,11 +229,11 @@ def answer_views(
     answers: dict[int, Answer] = {}
 
     def begin(stopped: threading.Event) -> Callable[[int], None]:
-        room = Darkroom(frames)
+        room = frames.room()
 
         def do(frame: int) -> None:
             for places, images in room.images(frame):
-                for place, image in zip(places, fed(images, network.feed.entry), strict=True):
+                for place, image in zip(places, room.planes(images, network.feed.entry), strict=True):
                     if stopped.is_set():
                         return
                     answers[frame * views + place] = network.answer(image, frame)
@@ -217,8 +248,8 @@ def answer_views(
 
 def reference_image(frames: Frames, frame: int, entry: Entry) -> Image:
     """C×H×W: a frame in the reference view, as the model is given it."""
-    image: Image = fed(Darkroom(frames).reference(frame)[None], entry)[0]
-    return image
+    room = frames.room()
+    return next(room.planes(room.reference(frame)[None], entry))
 
 
 def _raise_first(errors: Sequence[Exception]) -> None:

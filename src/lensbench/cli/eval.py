@@ -10,6 +10,9 @@ import click
 
 from lensbench.cli.options import asker, registry_option
 
+HEADLINE = "corrected-12"
+"""The tier that `--isp` alone means: `lensbench.isp.tiers.HEADLINE`, whose module is a heavy one."""
+
 
 @click.command("eval")
 @click.option("--model", help="An .onnx file, a folder with model.toml, or MODULE:FUNCTION (trusted Python code).")
@@ -17,7 +20,8 @@ from lensbench.cli.options import asker, registry_option
     "--predictions",
     type=click.Path(path_type=Path),
     help="Predictions made elsewhere: classes (.parquet or .csv: id, and label, top1…topK or one column per class), "
-    "or masks (a folder or zip of label PNG, TIFF or .npy; .npz, COCO .json, RLE .csv; .parquet as stored here).",
+    "or masks (a folder or zip of label PNG, TIFF or .npy; .npz, COCO .json, RLE .csv; .parquet as stored here; on "
+    "several views a folder of these, one for each view).",
 )
 @click.option("--benchmark", help="The benchmark's name; left out, the one the model fits.")
 @click.option("--config", help="Another config of the benchmark's dataset: `specimen` is synthetic and always there.")
@@ -28,6 +32,14 @@ from lensbench.cli.options import asker, registry_option
     help="The dataset's archives, or an unpacked copy, on disk (else LENSBENCH_SOURCE, else fetched).",
 )
 @click.option("--partial", is_flag=True, help="Take a source that holds only part of the split; the record says so.")
+@click.option(
+    "--isp",
+    is_flag=False,
+    flag_value=HEADLINE,
+    metavar="[TIER|FILE]",
+    help="The images in other views: a tier by name or .toml file, or one view in a .json file; alone, corrected-12. "
+    "8-bit images are made raw frames for it, and whatever is shown then says that they are simulated.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the run (default runs/BENCHMARK/MODEL-SHA8).")
 @click.option("--name", help="Name of the model behind --predictions (default: the file's).")
 @click.option("--yes", is_flag=True, help="Download without asking.")
@@ -41,6 +53,7 @@ def command(
     labels: str | None,
     source: Path | None,
     partial: bool,
+    isp: str | None,
     out: Path | None,
     name: str | None,
     yes: bool,
@@ -56,6 +69,7 @@ def command(
     bench eval --predictions mine.csv --benchmark lifewatch_flowcam
     bench eval --model unet.onnx --benchmark aitslab_bioimaging1 --source aitslab/
     bench eval --predictions labels/ --benchmark aitslab_bioimaging1 --source aitslab/
+    bench eval --model my.onnx --benchmark lifewatch_flowcam --labels decrop2025 --isp
     """
     from lensbench.benchmark import get_benchmark
     from lensbench.evaluation import evaluate, evaluate_predictions
@@ -80,6 +94,7 @@ def command(
             out=out,
             progress=default_progress("images") if spec.task == "segmentation" else None,
             confirm=asker(yes),
+            isp=isp,
         )
     else:
         assert model is not None
@@ -93,6 +108,7 @@ def command(
             out=out,
             progress=default_progress("images"),
             confirm=asker(yes),
+            isp=isp,
         )
     if done.ground is not None:
         from lensbench.leaderboard.report import write_report

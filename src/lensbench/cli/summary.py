@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lensbench.benchmark import benchmark_names
 from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
 from lensbench.progress import rate_text
@@ -12,6 +13,10 @@ from lensbench.registry import registry_words
 from lensbench.shards import WORST_VIEW
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
+SIMULATED = (
+    "simulated: raw frames made of 8-bit images that were processed already; these numbers compare processing and say "
+    "nothing about raw data"
+)
 
 WORST = 5
 """Images that the summary lists."""
@@ -28,6 +33,8 @@ def summary(done: Evaluated) -> str:
     lines = ["", f"{result['model']['name']} on {name}: {scored}"]
     if benchmark["synthetic"]:
         lines.append(SYNTHETIC)
+    if benchmark.get("simulated"):
+        lines.append(SIMULATED)
     lines += ["", *table(result["metrics"])]
     lines += views(result)
     lines += worst([] if "views" in result else result.get("images", []))
@@ -41,22 +48,21 @@ def summary(done: Evaluated) -> str:
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
     if done.ground is not None:
         lines.append(f"pictures: {done.folder / 'report.html'}")
-    lines.append(
-        f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board{registry_words()}"
-    )
+    lines.append(f"board: {_board(benchmark, done)}")
     return printable("\n".join(lines))
 
 
 def table(metrics: Mapping[str, Any], head: str = "metric") -> list[str]:
     """One line per metric: id, value, 95 % interval and how it was made."""
-    lines = [f"{head:<28} {'value':>9}   95 % interval"]
+    wide = max([28, *map(len, metrics)])
+    lines = [f"{head:<{wide}} {'value':>9}   95 % interval"]
     for key, entry in metrics.items():
         if entry["value"] is None:
-            lines.append(f"{key:<28} {'–':>9}   {entry.get('reason', '')}")
+            lines.append(f"{key:<{wide}} {'–':>9}   {entry.get('reason', '')}")
             continue
         interval = f"[{entry['low']:.4f}, {entry['high']:.4f}]" if entry["low"] is not None else "none"
         how = f"{entry['method']}, {entry['groups']} groups" if entry["low"] is not None else entry.get("reason", "")
-        lines.append(f"{key:<28} {entry['value']:>9.6f}   {interval}  {how}")
+        lines.append(f"{key:<{wide}} {entry['value']:>9.6f}   {interval}  {how}")
     return lines
 
 
@@ -151,6 +157,12 @@ def unused(result: Mapping[str, Any]) -> list[str]:
     if coverage["extra"]:
         texts.append(f"{coverage['extra']:,} predictions are for ids outside the split")
     return texts
+
+
+def _board(benchmark: Mapping[str, Any], done: Evaluated) -> str:
+    if benchmark["name"] not in benchmark_names():
+        return "none: a benchmark of its own, compared with no record of another"
+    return f"bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board{registry_words()}"
 
 
 def _config(benchmark: Mapping[str, Any]) -> str:

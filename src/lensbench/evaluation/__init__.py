@@ -17,6 +17,8 @@ from lensbench.evaluation.run import Brought, Evaluated, Options
 from lensbench.models.card import Card, read_card
 
 if TYPE_CHECKING:
+    from lensbench.isp.tiers import Tier
+    from lensbench.isp.view import View
     from lensbench.models.model import Model
     from lensbench.sources import Progress
 
@@ -32,6 +34,7 @@ def evaluate(
     out: str | Path | None = None,
     progress: Progress | None = None,
     confirm: Callable[[str], bool] | None = None,
+    isp: str | Tier | View | None = None,
 ) -> Evaluated:
     """Run a model over a benchmark's split and score it.
 
@@ -45,6 +48,7 @@ def evaluate(
         out: the run's folder (default `runs/<benchmark>/<model>-<sha8 of the plan>/`). A killed run goes on in it.
         progress: told about files, images and notes.
         confirm: asked with the size before anything is downloaded.
+        isp: the benchmark in other views (`lensbench.derived.in_views`): a tier's name or TOML file, or a view (.json).
 
     Raises:
         LensbenchError: one line saying what is wrong and how to mend it; nothing half-written is left.
@@ -53,7 +57,7 @@ def evaluate(
 
     options = Options(source, partial, out, progress, confirm, time.perf_counter())
     read = read_model(model)
-    spec = scorable(chosen(read, benchmark, config))
+    spec = scorable(_seen(chosen(read, benchmark, config), isp))
     if spec.task == "segmentation":
         from lensbench.evaluation import masks
 
@@ -78,19 +82,22 @@ def evaluate_predictions(
     out: str | Path | None = None,
     progress: Progress | None = None,
     confirm: Callable[[str], bool] | None = None,
+    isp: str | Tier | View | None = None,
 ) -> Evaluated:
     """Score predictions made elsewhere.
 
     Classes: Parquet or CSV, see `lensbench.predictions`; no image is read, and `labels` names the columns of a bare
     `scores` list. Masks: a folder or file that `lensbench.masks.read` knows, or what a run stored; the true masks come
     from `source` (with `partial`, `progress` and `confirm` as `evaluate` takes them). `card` (default: the
-    `model.toml` beside the file) and `name` say whose they are. Raises LensbenchError in one line.
+    `model.toml` beside the file) and `name` say whose they are; `isp` as `evaluate` takes it: the predictions are then
+    on the images in these views. Raises LensbenchError in one line.
     """
     from lensbench.models.fit import scorable
 
     options = Options(source, partial, out, progress, confirm, time.perf_counter())
     path = Path(predictions)
-    spec = scorable(get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark)
+    given = get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark
+    spec = scorable(_seen(given, isp))
     if spec.views is not None and spec.views.search is not None:
         raise ModelError(
             f"{spec.name}: its views are found by asking the model, one question after another, and predictions "
@@ -122,6 +129,15 @@ def read_model(model: str | Path) -> Model:
     path = Path(model)
     card = read_card(path / "model.toml") if path.is_dir() else Card()
     return declared_function(card) if card.function else read_onnx(path)
+
+
+def _seen(spec: Benchmark, isp: str | Tier | View | None) -> Benchmark:
+    """The benchmark, in the views that are asked for."""
+    if isp is None:
+        return spec
+    from lensbench.derived import in_views
+
+    return in_views(spec, isp)
 
 
 def _card_beside(path: Path) -> Card:

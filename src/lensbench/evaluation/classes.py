@@ -16,7 +16,7 @@ from lensbench import shards
 from lensbench.benchmark import Benchmark, benchmark_dataset
 from lensbench.data.prepared import id_column
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames
 from lensbench.evaluation.run import (
     Brought,
     Evaluated,
@@ -76,6 +76,7 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
             about(model, contract.labels),
             origin=ground.origin,
             assumed=[*model.assumed, *contract.assumed, *ground.unverified],
+            notes=blank_notes(images, cores()) if isinstance(images, Frames) else (),
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         speed = None if reused or not loop else run.rows / loop

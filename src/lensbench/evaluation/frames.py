@@ -1,25 +1,40 @@
-"""Raw frames of a prepared split, with what is known of the cameras that took them."""
+"""Raw frames of a prepared split, with what is known of the cameras that took them, or images in their place."""
 
 from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
 
 from lensbench.data.prepared import column_names, columns_of
 from lensbench.errors import DatasetError, FrameError
 from lensbench.evaluation.run import Ground
 from lensbench.isp.camera import Camera, camera_of
 from lensbench.runner import open_images
-from lensbench.viewrunner import Frames
+from lensbench.simframes import SimulatedFrames
+from lensbench.viewrunner import Blank, Frames
+from lensbench.workers import share
 
 CAMERA = ("cfa", "white_level", "black_level", "white_balance", "ccm")
 """The columns that say what a frame was recorded with."""
+SHOWN = 10
+"""Frames in which nothing can be seen that a record names; it counts them all."""
+BLANK: Mapping[Blank, str] = {
+    "black": "all black, no pixel above the black level",
+    "saturated": "saturated, no pixel below the white level",
+}
 
 
 def open_frames(ground: Ground) -> Frames:
     """The frames of the evaluated split in the benchmark's views; raises DatasetError where they cannot be developed.
 
-    Every row brings its own camera: nothing of it is assumed.
+    Every row brings its own camera: nothing of it is assumed, unless the frames are simulated.
     """
     views, spec = ground.spec.views, ground.spec
     assert views is not None
+    if spec.simulation is not None:
+        images, camera = open_images(ground.files), spec.simulation.kind
+        cameras, grey = (camera,) * len(images), spec.input.colour == "grey"
+        return SimulatedFrames(views.shown, {100: images}, cameras, ground.ids, views.at, grey)
     columns = {intensity: views.column(intensity) for intensity in views.recordings}
     held = [set(column_names(path)) for path in ground.files]
     missing = [name for name in (*columns.values(), *CAMERA) if not all(name in names for names in held)]
@@ -35,6 +50,32 @@ def open_frames(ground: Ground) -> Frames:
                 f"{spec.dataset} ({spec.config}): {len(ground.ids)} ids for {len(images)} frames in the cache"
             )
     return Frames(views.shown, recordings, cameras, ground.ids, views.at)
+
+
+def blank_notes(frames: Frames, threads: int) -> list[str]:
+    """How many frames are all black and how many saturated, with some of their ids; nothing where none is.
+
+    Each is read once more for it, so a record says the same of a run in parts. They are scored like any other.
+    """
+    found: dict[Blank, list[str]] = {kind: [] for kind in BLANK}
+
+    def begin(_: threading.Event) -> Callable[[int], None]:
+        def do(frame: int) -> None:
+            kind = frames.blank(frame)
+            if kind is not None:
+                found[kind].append(frames.names[frame])
+
+        return do
+
+    errors = share(range(len(frames)), begin, threads)
+    if errors:
+        raise errors[0]
+    return [
+        f"{len(ids)} of {len(frames)} frames {'are' if len(ids) > 1 else 'is'} {BLANK[kind]}: "
+        f"{', '.join(sorted(ids)[:SHOWN])}{', …' if len(ids) > SHOWN else ''}"
+        for kind, ids in found.items()
+        if ids
+    ]
 
 
 def _cameras(ground: Ground) -> tuple[Camera, ...]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -33,6 +33,7 @@ from lensbench.evaluation.run import (
     slug,
 )
 from lensbench.evaluation.searching import Asking, finished, searched
+from lensbench.evaluation.viewfolder import store_folder
 from lensbench.isp.view import View
 from lensbench.maskresult import aligned, make_mask_result
 from lensbench.maskrunner import Network, answer_rows, check_steady, probe
@@ -48,9 +49,6 @@ from lensbench.predictions import VIEW, whole_ids
 from lensbench.runner import Images, open_images
 from lensbench.shards import locked
 from lensbench.viewrunner import Frames, answer_views, reference_image
-
-SHOWN = 5
-"""Names that a note lists."""
 
 
 def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated:
@@ -78,6 +76,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             origin=ground.origin,
             protocol=_as_used(contract),
             assumed=[*model.assumed, *contract.assumed, *assumed, *ground.unverified],
+            notes=blank_notes(images, cores()) if isinstance(images, Frames) else (),
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)
@@ -235,7 +234,7 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     shapes = dict(truth.shapes())
     progress = options.progress
 
-    def shown(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    def counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
         if progress:
             progress.start(f"{path.name} on {ground.spec.slug}", total, 0)
         try:
@@ -250,25 +249,21 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     stated = {"benchmark": ground.spec.digest}
     if path.suffix.lower() == ".parquet" and path.is_file():
         found = _stored(path, ground, shapes)
-        write_masks(into, shown(_of(path, shapes, found), found.rows), found.kind, stated)
+        write_masks(into, counted(_of(path, shapes, found), found.rows), found.kind, stated)
         return _Taken(into, found.extra, found.gaps)
     if ground.spec.views is not None:
-        raise ModelError(
-            f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in one .parquet, as `bench eval` "
-            "stores them: a row for each id and view"
-        )
+        if not path.is_dir():
+            raise ModelError(
+                f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in a folder with one "
+                "sub-folder for each view, or in one .parquet as `bench eval` stores them"
+            )
+        return _Taken(into, *store_folder(path, ground.spec, shapes, into, stated, counted))
     with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
         rows = (Row(key, VIEW, value) for key, value in files)
         kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
-        write_masks(into, shown(rows, len(files.ids)), kind, stated)
+        write_masks(into, counted(rows, len(files.ids)), kind, stated)
         report = files.report
-    notes = list(report.notes)
-    if report.duplicates:
-        some = ", ".join(report.duplicates[:SHOWN])
-        notes.append(f"{len(report.duplicates)} ids have more than one answer, of which none was taken: {some}")
-    if report.extra:
-        notes.append(f"{len(report.extra)} answers belong to no image: {', '.join(report.extra[:SHOWN])}")
-    return _Taken(into, len(report.extra), tuple(notes))
+    return _Taken(into, len(report.extra), report.words)
 
 
 @dataclass(frozen=True)

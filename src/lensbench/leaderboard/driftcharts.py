@@ -141,7 +141,7 @@ def _model(index: int, line: Line, curve: Curve, models: int, scale: Axis, refer
         if score.low is not None and score.high is not None:
             whiskers += f"M{x} {_up(score.low, scale)}V{_up(score.high, scale)}"
     level = line.scores.get(reference, NO_SCORE).value
-    mark = "" if level is None else f'<path class="level" d="M{_text(LEFT)} {_up(level, scale)}H{_text(RIGHT)}"/>'
+    mark = "" if level is None else f'<path class="datum" d="M{_text(LEFT)} {_up(level, scale)}H{_text(RIGHT)}"/>'
     return (
         f'<g class="m{index}">{mark}<path class="ends" d="{whiskers}"/><path class="line" d="{path}"/>'
         f'<path class="dots" d="{dots}"/></g>'

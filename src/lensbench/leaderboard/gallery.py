@@ -16,7 +16,7 @@ from lensbench.leaderboard.escape import as_html, clean
 from lensbench.leaderboard.frame import document, section
 from lensbench.leaderboard.outlines import AREAS, FATES, Drawing
 from lensbench.leaderboard.outlines import MOST as DRAWN
-from lensbench.leaderboard.words import BANNER
+from lensbench.leaderboard.words import banners_html
 from lensbench.metrics import CurvePoint, ImageScore
 
 BUDGET = 4 << 20
@@ -52,6 +52,7 @@ class Report:
     """HTML: the scores of each view, where there are several."""
     sheets: Sequence[tuple[str, bytes]] = ()
     """(what it shows, PNG) of frames in all views."""
+    simulated: bool = False
 
 
 def value_of(image: ImageScore) -> float | None:
@@ -83,7 +84,7 @@ def within_budget(drawings: Iterable[tuple[str, Drawing]], budget: int = BUDGET)
 def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
     """The page, ending in a newline; `drawings` are (id, picture), worst first."""
     title = as_html(clean(report.title, 200))
-    banner = f"<p class=banner role=note><strong>{BANNER}</strong></p>" if report.synthetic else ""
+    banner = banners_html(report.synthetic, report.simulated)
     header = f"{banner}<p class=kicker>lensbench run</p><h1>{title}</h1>{_facts(report)}"
     main = [
         section("scores", "Scores", _scores(report)),

@@ -10,7 +10,7 @@ from lensbench.leaderboard.escape import as_markdown, clean, web_url
 from lensbench.leaderboard.family import EMPTY, boards_of, leads, rows_of, tier_name
 from lensbench.leaderboard.scores import Score
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import BANNER, NEAR, NO_INTERVAL, board_url, commands, pinned_text, rank_text
+from lensbench.leaderboard.words import NEAR, NO_INTERVAL, banners, board_url, commands, pinned_text, rank_text
 
 
 def markdown_text(board: Standing, linked: bool = False) -> str:
@@ -18,7 +18,7 @@ def markdown_text(board: Standing, linked: bool = False) -> str:
     benchmark = board.benchmark
     sections = [
         [f"# {as_markdown(clean(benchmark.title, 200))}"],
-        [f"> **{BANNER}**"] if benchmark.synthetic else [],
+        [f"> **{text}**" for text in banners(benchmark.synthetic, benchmark.simulation is not None)],
         [_about(board)],
         _ranked(board),
         _tiers(board, linked),

@@ -13,7 +13,7 @@ from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
 from lensbench.leaderboard.viewcharts import matrix_html
-from lensbench.leaderboard.words import BANNER, HASH, board_url, commands, pinned_text, rank_text
+from lensbench.leaderboard.words import HASH, banners_html, board_url, commands, pinned_text, rank_text
 from lensbench.registry import SPECIMEN
 
 
@@ -36,7 +36,7 @@ def page_text(board: Standing, linked: bool = False) -> str:
 
 
 def _banner(board: Standing) -> str:
-    return f'<p class="banner" role="note"><strong>{BANNER}</strong></p>' if board.benchmark.synthetic else ""
+    return banners_html(board.benchmark.synthetic, board.benchmark.simulation is not None)
 
 
 def _about(board: Standing, linked: bool) -> str:

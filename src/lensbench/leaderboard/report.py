@@ -36,15 +36,15 @@ from lensbench.paths import write_text
 from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
-from lensbench.viewrunner import Darkroom, Image
+from lensbench.viewrunner import Image
 from lensbench.viewspec import Views
 
 MOST = 24
 """Pictures on a page."""
 SHEETS, SHEETS_BYTES = 3, 3 << 20
 """Frames shown in every view, and what they may take of a page."""
-VIEWS, SMALLEST = 24, 120
-"""Views on a sheet (of more, the reference and the most severe of each kind), and pixels of a picture's side."""
+VIEWS, SMALLEST, LARGEST = 24, 120, 360
+"""Views on a sheet (of more, the reference and the most severe of each kind), and pixels of a picture's longer side."""
 
 
 def write_report(done: Evaluated) -> Path:
@@ -76,6 +76,7 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
     return Report(
         title=f"{model['name']} on {benchmark['name']}",
         synthetic=benchmark["synthetic"],
+        simulated=benchmark.get("simulated", False),
         facts=[
             ("Benchmark", f"{benchmark['name']} ({benchmark['config']}, {benchmark['split']})"),
             ("Images", f"{coverage['scored']:,} of {coverage['expected']:,}"),
@@ -105,7 +106,9 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         grid = result["grid"]
         count = f"{result['search']['budget']} asked about in" if "search" in result else f"{len(result['views'])} of"
         facts.append(("Views", f"{count} {grid['tier']}, reference {grid['reference']}"))
-        facts.append(("Images and pictures", "of the reference view"))
+        told = "images as published, answers of the reference view"  # a mask is drawn on what lies on disk
+        masks = result["benchmark"].get("simulated") and "images" in result
+        facts.append(("Images and pictures", told if masks else "of the reference view"))
     return facts
 
 
@@ -127,13 +130,13 @@ def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, by
     assert views is not None
     shown = _shown(views, result)
     frames = replace(open_frames(ground), views=tuple(views.shown[place] for place in shown), reference=0)
-    room = Darkroom(frames)
+    room = frames.room()
     for one in result["frames"][: SHEETS * 2 if "search" in result else SHEETS]:
         at = ground.ids.index(one["id"])
         developed: dict[int, Image] = {}
         for places, images in room.images(at):
             developed.update(zip(places, images, strict=True))
-        pictures = [(view.name, _enlarged(eight_bits(developed[place]))) for place, view in enumerate(frames.views)]
+        pictures = [(view.name, _fitted(eight_bits(developed[place]))) for place, view in enumerate(frames.views)]
         sheet = sheet_of(pictures, pictures[0][1].shape[:2], len(pictures))
         written, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
         budget -= png.size
@@ -151,9 +154,14 @@ def _shown(views: Views, result: Mapping[str, Any]) -> list[int]:
     return [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
 
 
-def _enlarged(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A small picture with every pixel as a square, so that the name above it has room."""
-    times = -(-SMALLEST // max(picture.shape[:2]))
+def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A small picture with every pixel as a square, so that the name above it has room; a large one made smaller."""
+    side = max(picture.shape[:2])
+    if side > LARGEST:
+        height, width = (max(1, length * LARGEST // side) for length in picture.shape[:2])
+        smaller: NDArray[Any] = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        return smaller
+    times = -(-SMALLEST // side)
     return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 

@@ -8,6 +8,10 @@ from lensbench.leaderboard.standing import Ranked, Standing
 from lensbench.registry import registry_words
 
 BANNER = "Specimen: synthetic images. These numbers say nothing about real samples."
+SIMULATED = (
+    "Simulated: raw frames made of 8-bit images that were processed already. These numbers compare processing and say "
+    "nothing about raw data."
+)
 NEAR = (
     "the 95 % interval overlaps that of the first row, so the intervals do not separate the two. "
     "No paired test was made: a comparison on the same samples may separate them."
@@ -22,6 +26,18 @@ HASH = (
     "A record carries the sha256 of its result, checked whenever it is read: it shows that nothing was "
     "changed by accident. It is no signature. To check a number, score the model again."
 )
+
+
+def banners(synthetic: bool, simulated: bool) -> list[str]:
+    """What stands above all numbers of a benchmark."""
+    return [text for text, told in ((BANNER, synthetic), (SIMULATED, simulated)) if told]
+
+
+def banners_html(synthetic: bool, simulated: bool) -> str:
+    """The same in a page."""
+    return "".join(
+        f'<p class="banner" role="note"><strong>{text}</strong></p>' for text in banners(synthetic, simulated)
+    )
 
 
 def pinned_text(board: Standing) -> str:
@@ -52,14 +68,19 @@ def _registry() -> str:
 def eval_command(board: Standing) -> str:
     """How a model is scored on this board's benchmark."""
     order = "" if board.benchmark.protocol else " --labels ORDER"
-    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}{order}{_registry()}"
+    name, tier = board.benchmark.made_of or (board.benchmark.name, "")
+    isp = f" --isp {tier}" if tier else ""
+    return f"bench eval --model my.onnx --benchmark {name}{_config(board)}{order}{isp}{_registry()}"
 
 
 def commands(board: Standing) -> list[str]:
     """Lines of shell: how this board is built again, and how a model is scored."""
-    return [
+    stored = [
         "# the board of the stored records",
         f"bench leaderboard {board.benchmark.name}{_config(board)}{_registry()}",
+    ]
+    return [
+        *([] if board.benchmark.made_of else stored),
         "# score a model yourself" + ("" if board.benchmark.protocol else f"; {ORDER}"),
         eval_command(board),
     ]

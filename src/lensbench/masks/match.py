@@ -11,6 +11,8 @@ IMAGES = (".png", ".tif", ".tiff", ".npy", ".npz", ".jpg", ".jpeg", ".bmp")
 """Endings that are no part of an id."""
 SUFFIXES = ("_objects", "_cp_masks")
 """What tools put behind an image's name: CVAT-style annotations, Cellpose."""
+SHOWN = 5
+"""Names that are listed in words."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,17 @@ class Report:
     extra: tuple[str, ...]
     duplicates: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """All of it but the missing, in words."""
+        words = list(self.notes)
+        if self.duplicates:
+            some = ", ".join(self.duplicates[:SHOWN])
+            words.append(f"{len(self.duplicates)} ids have more than one answer, of which none was taken: {some}")
+        if self.extra:
+            words.append(f"{len(self.extra)} answers belong to no image: {', '.join(self.extra[:SHOWN])}")
+        return tuple(words)
 
 
 def match(names: Iterable[str], ids: Iterable[str], *, files: bool) -> tuple[dict[str, str], Report]:
