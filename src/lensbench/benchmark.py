@@ -109,6 +109,8 @@ class Benchmark:
     """In which views each raw frame is given; None where images are given as they are."""
     simulation: Inverse | None = None
     """How 8-bit images are made raw frames (`lensbench.derived`); None where they are what they are."""
+    made_of: tuple[str, str] | None = None
+    """The benchmark and the tier that one without a file was made of. Not in the digest: what it is made of is."""
 
     @property
     def headline(self) -> str:

@@ -68,6 +68,7 @@ def _otherwise(spec: Benchmark, views: Views, tier: Tier) -> Benchmark:
         title=f"{spec.title}; here in {_words(tier)} instead",
         references=(),
         views=_beside(tier, views.reference),
+        made_of=_made_of(spec, tier),
     )
 
 
@@ -95,6 +96,7 @@ def _simulated(spec: Benchmark, tier: Tier) -> Benchmark:
         references=(),
         views=_beside(tier, next((view for view in tier.views if view.name == REFERENCE), reference())),
         simulation=Inverse(),
+        made_of=_made_of(spec, tier),
     )
 
 
@@ -113,6 +115,10 @@ def _beside(tier: Tier, view: View) -> Views:
     if own is None and any(one.name == OUTSIDE for one in tier.views):
         raise ViewError(f"tier {tier.name}: {OUTSIDE!r} is the view beside the grid; give yours another name")
     return Views(tier, own or view.but(name=OUTSIDE))
+
+
+def _made_of(spec: Benchmark, tier: Tier) -> tuple[str, str]:
+    return spec.name, tier.name if tier.name in tier_names() else "FILE"
 
 
 def _words(tier: Tier) -> str:

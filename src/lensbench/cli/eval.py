@@ -20,7 +20,8 @@ HEADLINE = "corrected-12"
     "--predictions",
     type=click.Path(path_type=Path),
     help="Predictions made elsewhere: classes (.parquet or .csv: id, and label, top1…topK or one column per class), "
-    "or masks (a folder or zip of label PNG, TIFF or .npy; .npz, COCO .json, RLE .csv; .parquet as stored here).",
+    "or masks (a folder or zip of label PNG, TIFF or .npy; .npz, COCO .json, RLE .csv; .parquet as stored here; on "
+    "several views a folder of these, one for each view).",
 )
 @click.option("--benchmark", help="The benchmark's name; left out, the one the model fits.")
 @click.option("--config", help="Another config of the benchmark's dataset: `specimen` is synthetic and always there.")

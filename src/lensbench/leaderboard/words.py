@@ -61,14 +61,19 @@ def _registry() -> str:
 def eval_command(board: Standing) -> str:
     """How a model is scored on this board's benchmark."""
     order = "" if board.benchmark.protocol else " --labels ORDER"
-    return f"bench eval --model my.onnx --benchmark {board.benchmark.name}{_config(board)}{order}{_registry()}"
+    name, tier = board.benchmark.made_of or (board.benchmark.name, "")
+    isp = f" --isp {tier}" if tier else ""
+    return f"bench eval --model my.onnx --benchmark {name}{_config(board)}{order}{isp}{_registry()}"
 
 
 def commands(board: Standing) -> list[str]:
     """Lines of shell: how this board is built again, and how a model is scored."""
-    return [
+    stored = [
         "# the board of the stored records",
         f"bench leaderboard {board.benchmark.name}{_config(board)}{_registry()}",
+    ]
+    return [
+        *([] if board.benchmark.made_of else stored),
         "# score a model yourself" + ("" if board.benchmark.protocol else f"; {ORDER}"),
         eval_command(board),
     ]
