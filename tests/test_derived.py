@@ -176,7 +176,7 @@ def test_whatever_shows_numbers_of_simulated_frames_says_so() -> None:
     board = Leaderboard.build(spec, [("own.json", made)])
     for text in (page_text(board), markdown_text(board)):
         assert "Simulated: raw frames made of 8-bit images" in text
-        assert "bench leaderboard" not in text
+        assert f"bench leaderboard {spec.name}" not in text
         assert f"--benchmark {FLOWCAM} --config specimen --labels ORDER --isp corrected-12" in text
     plain = record(get_benchmark(FLOWCAM, "specimen"))
     assert "simulated" not in plain.result["benchmark"]

@@ -39,6 +39,7 @@ def test_the_family_is_not_in_the_digest(tmp_path: Path) -> None:
     for name in (HEAD, f"{HEAD}-i"):
         text = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8")
         (tmp_path / f"{name}.toml").write_text(text.replace(f'family = "{HEAD}"\n', ""), encoding="utf-8")
+    shutil.copytree(benchmark_root() / "reference", tmp_path / "reference")
     without, tier = get_benchmark(f"{HEAD}-i", root=tmp_path), get_benchmark(f"{HEAD}-i")
     assert (without.family, tier.family) == (None, HEAD)
     assert without.digest == tier.digest
@@ -61,6 +62,7 @@ def test_a_tier_of_no_benchmark_or_of_other_rows_is_one_line(old: str, new: str,
         changed = text.replace(old, new) if name == f"{HEAD}-i" else text
         assert (changed != text) == (name == f"{HEAD}-i")
         (tmp_path / f"{name}.toml").write_text(changed, encoding="utf-8")
+    shutil.copytree(benchmark_root() / "reference", tmp_path / "reference")
     with pytest.raises(BenchmarkError, match=words) as caught:
         get_benchmark(f"{HEAD}-i", root=tmp_path)
     assert "\n" not in str(caught.value)
