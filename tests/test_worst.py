@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from lensbench.benchmark import Benchmark, benchmark_root, get_benchmark
 from lensbench.cli import bench
+from lensbench.derived import in_views
 from lensbench.digest import canonical
 from lensbench.errors import BenchmarkError, ModelError, RecordError
 from lensbench.evaluation import Evaluated, classes, evaluate, evaluate_predictions, masks
@@ -213,6 +214,15 @@ def column(folder: Path, view: str) -> dict[str, Any]:
     table = pq.read_table(path)
     rows = zip(table["id"].to_pylist(), table["view"].to_pylist(), stored_scores(path), strict=True)
     return {key: np.array(scores) for key, name, scores in rows if name == view}
+
+
+@BOTH
+def test_the_view_found_is_scored_again_by_its_file(name: str, tmp_path: Path) -> None:
+    done = run(name, tmp_path)
+    search, spec = done.record.result["search"], get_benchmark(name.removesuffix("-w"), "specimen")
+    again = run(name, tmp_path, in_views(spec, str(done.folder / "worst-view.json")))
+    assert again.record.value(spec.headline) == search["worst"]["score"]
+    assert search["worst"]["digest"] in {view["digest"] for view in again.record.result["views"]}
 
 
 def test_the_view_found_can_be_rendered(tmp_path: Path) -> None:
