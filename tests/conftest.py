@@ -9,12 +9,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.peer_process import Peers
 
 # How long an example takes is a matter of what else the machine does: no test is timed.
 settings.register_profile("lensbench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -71,12 +72,11 @@ def realdata() -> Path:
     return _realdata()
 
 
-@pytest.fixture(scope="session")
-def peers() -> Iterator[None]:
-    """Peers can be imported (use with ``@pytest.mark.needs("peers")``); what both have is ours, not theirs."""
-    sys.path.append(str(peers_folder()))
-    yield
-    sys.path.remove(str(peers_folder()))
+@pytest.fixture(scope="module")
+def peers() -> Iterator[Peers]:
+    """Peers can be asked, in a process of their own (use with ``@pytest.mark.needs("peers")``)."""
+    with Peers(peers_folder()) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from lensbench.benchmark import get_benchmark
+from lensbench.benchmark import get_benchmark, tier_names
 from lensbench.data.prepared import Prepared, ids_and_labels
 from lensbench.data.store import prepare
 from lensbench.errors import DatasetError
@@ -36,6 +37,8 @@ TREE = ("benchmarks", "leaderboards", "registry", "src", ".dvc", ".dvcignore", "
 FILES = ("dvc.yaml", "params.yaml", "pyproject.toml")
 STAND_INS = ("majority", "features", "small-cnn")
 """Baselines that are replaced in the copy by something faster."""
+TIERS = 1 + len(tier_names("raw_microscopy-isp"))
+"""Boards of a benchmark with tiers; each dataset has the same."""
 
 
 def yaml(path: Path) -> Any:
@@ -90,22 +93,45 @@ def test_outs_on_boards_are_files_and_nothing_is_frozen() -> None:
     stages = yaml(ROOT / "dvc.yaml")["stages"]
     outs = [next(iter(out)) if isinstance(out, dict) else out for s in stages.values() for out in s["do"]["outs"]]
     boards = [out for out in outs if out.startswith("leaderboards/")]
-    assert len(boards) == 5
+    assert len(boards) == 5 + 5 * TIERS
     assert all(Path(out).suffix in {".parquet", ".json", ".md", ".csv", ".html"} for out in boards)
     assert "frozen" not in (ROOT / "dvc.yaml").read_text(encoding="utf-8")
 
 
+def test_every_tier_is_in_the_pipeline() -> None:
+    stages, params = yaml(ROOT / "dvc.yaml")["stages"], yaml(ROOT / "params.yaml")
+    assert {one["benchmark"] for one in params["isp_baselines"].values()} == set(params["isp_boards"])
+    for head in params["isp_boards"]:
+        names = [head, *tier_names(head)]
+        assert len(names) == TIERS
+        for stage, pattern in (("evaluate-isp", "${item.benchmark}"), ("leaderboards-isp", "${key}")):
+            deps, outs = (json.dumps(stages[stage]["do"][part]).replace(pattern, head) for part in ("deps", "outs"))
+            for name in names:
+                assert f'"benchmarks/{name}.toml"' in deps and f'"leaderboards/{name}-specimen/' in outs, (stage, name)
+
+
+def test_tiers_are_scored_and_shown_after_the_same_code_as_the_others() -> None:
+    stages = yaml(ROOT / "dvc.yaml")["stages"]
+    for plain in ("evaluate", "leaderboards"):
+        code = [{dep for dep in stages[name]["do"]["deps"] if "src/" in dep} for name in (plain, f"{plain}-isp")]
+        assert code[0] == code[1] != set()
+
+
 def test_every_submission_has_a_record_on_its_board_and_every_board_is_in_the_pipeline() -> None:
     params = yaml(ROOT / "params.yaml")
+    baselines = params["baselines"] | params["isp_baselines"]
+    boards = {key: board["benchmark"] for key, board in params["boards"].items()}
+    boards |= {f"{name}-specimen": name for head in params["isp_boards"] for name in (head, *tier_names(head))}
     for folder in sorted((ROOT / "leaderboards" / "submissions").iterdir()):
         card = read_card(folder / "model.toml")
-        assert card.benchmark is not None and params["baselines"][folder.name]["benchmark"] == card.benchmark
-        for config in (card.config, "specimen"):
-            spec = get_benchmark(card.benchmark, config)
+        assert card.benchmark is not None and baselines[folder.name]["benchmark"] == card.benchmark
+        tiers = tier_names(card.benchmark) if folder.name in params["isp_baselines"] else []
+        for name, config in product((card.benchmark, *tiers), (card.config, "specimen")):
+            spec = get_benchmark(name, config)
             board = ROOT / "leaderboards" / spec.slug
             digests = read_record(board / "records" / f"{folder.name}.json").result["digests"]
             assert (digests["benchmark"], digests["declared"]) == (spec.digest, card.digest), (folder.name, spec.slug)
-            assert (board / "index.html").is_file() and params["boards"][spec.slug]["benchmark"] == spec.name
+            assert (board / "index.html").is_file() and boards[spec.slug] == spec.name
             assert spec.synthetic or (board / "predictions" / f"{folder.name}.parquet").is_file()
 
 
@@ -329,14 +355,15 @@ def test_no_out_on_a_board_is_a_folder_and_only_shards_and_predictions_are_cache
     outs = [out for stage in lock.values() for out in stage["outs"]]
     boards = [out for out in outs if out["path"].startswith("leaderboards/")]
     params = yaml(copy.root / "params.yaml")
-    assert len(boards) == len(params["baselines"]) * 2 + len(params["boards"]) * 3
+    scored = len(params["baselines"]) + len(params["isp_baselines"]) * TIERS
+    assert len(boards) == scored * 2 + (len(params["boards"]) + len(params["isp_boards"]) * TIERS) * 3
     assert all("nfiles" not in out and not out["md5"].endswith(".dir") for out in boards)
     assert all((copy.root / out["path"]).is_file() for out in boards)
     kept = {path.name for path in (copy.root / ".dvc" / "cache" / "files" / "md5").glob("*/*")}
     cached = {out["path"] for out in outs if out["md5"][2:] in kept}
     builds = {f"build/{key}" for key in params["builds"]}
     assert {path for path in cached if not path.endswith(".parquet")} == builds
-    assert len(cached) == len(params["baselines"]) + len(builds)
+    assert len(cached) == scored + len(builds)
 
 
 @pytest.mark.slow

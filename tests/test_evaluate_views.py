@@ -24,8 +24,7 @@ from lensbench.errors import BenchmarkError, DatasetError, ModelError, RecordErr
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Options, prepared
-from lensbench.evaluation.worst import search_worst
-from lensbench.isp import View, develop
+from lensbench.isp import develop
 from lensbench.leaderboard.entry import parse_entry
 from lensbench.masks.stored import Row, read_masks, write_masks
 from lensbench.record import Record, read_record
@@ -58,9 +57,15 @@ def manifest_of(spec: Benchmark) -> Manifest:
     return read_manifest(benchmark_dataset(spec), spec.config, spec.split)
 
 
+def alone(name: str) -> str:
+    """A benchmark's file without the errors of its reference, which lie beside it and are of its own views."""
+    text = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8")
+    return text.replace(f'relative_to = "reference/{name}.json"\n', "")
+
+
 def own(folder: Path, name: str, tier: str, reference: str, ids: str = "") -> Benchmark:
     """A benchmark like the one called `name`, with another tier."""
-    text = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8")
+    text = alone(name)
     head, _, rest = text.partition("[views]")
     (folder / "tier.toml").write_text(f'schema = 1\nletter = "X"\nversion = 1\ntitle = "x"\n{tier}', encoding="utf-8")
     rest = rest[rest.index("[output]") :]
@@ -360,7 +365,7 @@ def test_a_file_without_views_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_wrong_spec_is_one_line(old: str, new: str, words: str, tmp_path: Path) -> None:
-    text = (benchmark_root() / f"{MICRO}.toml").read_text(encoding="utf-8")
+    text = alone(MICRO)
     assert old in text
     (tmp_path / f"{MICRO}.toml").write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(BenchmarkError, match=words) as caught:
@@ -369,7 +374,7 @@ def test_a_wrong_spec_is_one_line(old: str, new: str, words: str, tmp_path: Path
 
 
 def test_the_grid_and_its_reference_are_in_the_digest_and_a_name_of_the_tier_is_not(tmp_path: Path) -> None:
-    text = (benchmark_root() / f"{MICRO}.toml").read_text(encoding="utf-8")
+    text = alone(MICRO)
     plain = get_benchmark(MICRO).digest
 
     def digest(changed: str) -> str:
@@ -480,32 +485,3 @@ def test_a_report_shows_the_views_and_the_frames_that_lose_most(name: str, model
     for view in record["views"]:
         assert f'<th scope="row">{view["name"]}' in page
     assert record["frames"][0]["id"] in page
-
-
-# -- the worst view within a box ------------------------------------------------------------------------------
-
-
-def tier_of(view: View) -> str:
-    """A tier of one view, whatever its values."""
-    entries = {key: value for key, value in view.spec.items() if key != "schema" and value is not None}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in entries.items()]
-    return "\n".join(["[view]", *lines, "[[axis]]", "worst = {}", ""])
-
-
-@pytest.mark.parametrize("name", [MICRO, DRONE])
-def test_the_worst_view_that_is_found_scores_the_same_when_evaluated(name: str, model: Path, tmp_path: Path) -> None:
-    path = write(tmp_path, bright_model(channels=3), "bright.onnx") if name == DRONE else model
-    options: dict[str, Any] = {"config": "specimen"} | ({} if name == DRONE else {"labels": "published"})
-    found = search_worst(path, name, budget=20, seed=1, **options)
-    assert len(found.trials) == 20 and found == search_worst(path, name, budget=20, seed=1, **options)
-    spec = own(tmp_path, name, tier_of(found.worst.view), 'reference = "worst"')
-    assert spec.views is not None and spec.views.reference == found.worst.view
-    again = evaluate(path, spec, out="again", **options).record.result
-    assert again["metrics"][spec.headline]["value"] == pytest.approx(found.worst.score)
-    whole = evaluate(path, name, out="whole", **options).record.result
-    assert found.worst.score <= whole["metrics"][spec.headline]["value"] + 1e-12, "the grid is asked about first"
-
-
-def test_a_worst_view_needs_a_benchmark_with_views(model: Path) -> None:
-    with pytest.raises(ModelError, match="raw_microscopy has no views"):
-        search_worst(model, "raw_microscopy", config="specimen", labels="published")

@@ -11,8 +11,8 @@ import pytest
 
 from lensbench.errors import ViewError
 from lensbench.isp import View
-from lensbench.isp.search import BUDGET, Found, placed, worst_view
-from lensbench.isp.tiers import HEADLINE, get_tier
+from lensbench.isp.search import BUDGET, Found, placed, read_found, worst_view
+from lensbench.isp.tiers import HEADLINE, MOST, get_tier
 from lensbench.isp.view import read_view
 
 TIER = get_tier("worst")
@@ -67,6 +67,19 @@ def test_it_finds_what_points_alone_do_not() -> None:
     assert found.worst.score < 0.5 and found.worst.view.demosaic == "menon2007"  # the least there is, is 0.45
 
 
+def test_no_question_is_wasted_on_a_view_that_was_asked_about() -> None:
+    for score in (bowl, lambda view: 0.5, lambda view: -view.gamma):
+        assert len({trial.view for trial in worst_view(score, TIER).trials}) == BUDGET
+
+
+def test_a_small_box_and_a_large_budget_come_to_an_end() -> None:
+    """Steps become too small to move anything: a branch then begins anew elsewhere."""
+    one = replace(TIER, box={"hue": (-1.0, 1.0)})
+    found = worst_view(lambda view: abs(view.hue - 0.3), one, MOST)
+    assert len(found.trials) == MOST and found.worst.score < 1e-3
+    assert len(worst_view(lambda view: 0.5, one, MOST).trials) == MOST
+
+
 def test_every_view_lies_in_the_box() -> None:
     found = worst_view(lambda view: -view.gamma - view.hue - view.sharpen_amount, TIER)
     for trial in found.trials:
@@ -80,6 +93,34 @@ def test_the_worst_view_is_one_that_can_be_read_back(tmp_path: Path) -> None:
     found = worst_view(bowl, TIER, 40)
     (tmp_path / "worst.json").write_text(json.dumps(found.record()))
     assert read_view(tmp_path / "worst.json") == found.worst.view
+
+
+def test_a_record_is_read_back_as_it_was_and_another_search_is_not(tmp_path: Path) -> None:
+    found, path = worst_view(bowl, TIER, 40, 2), tmp_path / "worst.json"
+    record = found.record()
+    path.write_text(json.dumps(record))
+    assert read_found(path, TIER, 40, 2) == found
+    assert [trial.view.name for trial in found.trials[11:14]] == ["me-u-ga", "w013-bi-s-me", "w014-bi-s-ga"]
+    assert (
+        read_found(path, TIER, 40, 1)
+        is read_found(path, TIER, 39, 2)
+        is read_found(tmp_path / "no", TIER, 40, 2)
+        is None
+    )
+    assert read_found(path, replace(TIER, box={"hue": (-1.0, 1.0)}), 40, 2) is None
+    trials = record["trials"]
+    for change in (
+        {"version": 0},
+        {"trials": trials[:-1]},
+        {"trials": [*trials[:-1], ["nowhere", *trials[-1][1:]]]},
+        {"trials": [*trials[:-1], [trials[-1][0], [0.1] * 10, *trials[-1][2:]]]},
+        {"trials": [*trials[:-1], [trials[-1][0], ["x"] * 10, *trials[-1][2:]]]},
+        {"trials": 3},
+    ):
+        path.write_text(json.dumps({**record, **change}))
+        assert read_found(path, TIER, 40, 2) is None
+    path.write_text("[")
+    assert read_found(path, TIER, 40, 2) is None
 
 
 def test_what_cannot_be_searched_is_one_line() -> None:

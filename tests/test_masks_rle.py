@@ -66,12 +66,26 @@ def counted(mask: NDArray[np.bool_]) -> list[int]:
     return counts
 
 
+def spelt(counts: list[int]) -> bytes:
+    """The definition of COCO's text: each count less the one before the last, five bits a letter, the lowest first."""
+    text = bytearray()
+    for at, count in enumerate(counts):
+        rest, more = count - (counts[at - 2] if at > 2 else 0), True
+        while more:
+            letter, rest = rest & 31, rest >> 5
+            more = rest != (-1 if letter & 16 else 0)
+            text.append(48 + letter + 32 * more)
+    return bytes(text)
+
+
 @given(st.lists(st.integers(0, 3_000_000_000), min_size=1, max_size=12))
 def test_counts_of_any_size_are_read_as_pycocotools_writes_them(counts: list[int]) -> None:
     pixels = sum(counts)
     if not pixels <= 0xFFFF_FFFF or len(counts) > pixels:
         return
-    text = coco.frPyObjects([{"size": [pixels, 1], "counts": counts}], pixels, 1)[0]["counts"]
+    text = spelt(counts)
+    if len(text) < 6 * len(counts):  # pycocotools 2.0.11 has room for no more letters and writes beyond its memory
+        assert coco.frPyObjects([{"size": [pixels, 1], "counts": counts}], pixels, 1)[0]["counts"] == text
     assert np.array_equal(rle.from_text(text, pixels, "x"), rle.from_counts(counts, pixels, "x"))
 
 

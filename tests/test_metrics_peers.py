@@ -5,6 +5,7 @@ The peers are no dependency (tests/peers.txt); the slow oracle of test_metrics_m
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lensbench.masks.classic import otsu_watershed
 from lensbench.masks.values import LabelMap
 from lensbench.metrics import MaskPrediction, MaskTruth, mask_rows, score
 from tests.mask_oracle import random_pair
+from tests.peer_process import Peers
 
 Labels = NDArray[np.uint32]
 NAMES = ("background", "nucleus")
@@ -51,29 +53,25 @@ def real_pairs(folder: Path) -> list[tuple[Labels, Labels]]:
     return found
 
 
-def check_stardist(pairs: list[tuple[Labels, Labels]]) -> None:
-    from stardist.matching import matching
-
+def check_stardist(peers: Peers, pairs: list[tuple[Labels, Labels]]) -> None:
     for true, mine in pairs:
         rows = rows_of(true, mine)
         for at, t in enumerate(THRESHOLDS):
-            theirs = matching(true.astype(np.int64), mine.astype(np.int64), thresh=t)
+            theirs = peers.stardist(true.astype(np.int64), mine.astype(np.int64), t)
             n_truth, n_predicted = rows["objects"][0]
             tp = rows["tp"][0, at]
-            assert (tp, n_predicted - tp, n_truth - tp) == (theirs.tp, theirs.fp, theirs.fn)
+            assert (tp, n_predicted - tp, n_truth - tp) == (theirs["tp"], theirs["fp"], theirs["fn"])
         # their matches at .5 include exact halves, PQ's (Kirillov et al.) do not
-        exact = matching(true.astype(np.int64), mine.astype(np.int64), thresh=0.5 + 1e-6)
+        exact = peers.stardist(true.astype(np.int64), mine.astype(np.int64), 0.5 + 1e-6)
         pq = score(MaskTruth([true], NAMES), MaskPrediction([LabelMap(mine)]), ["pq"], np.zeros(1, int))["pq"].value
-        assert pq == pytest.approx(exact.panoptic_quality, abs=1e-6)  # theirs in float32
+        assert pq == pytest.approx(exact["panoptic_quality"], abs=1e-6)  # theirs in float32
 
 
-def check_cellpose(pairs: list[tuple[Labels, Labels]]) -> None:
-    from cellpose.metrics import average_precision
-
+def check_cellpose(peers: Peers, pairs: list[tuple[Labels, Labels]]) -> None:
     for true, mine in pairs:
         # their thresholds are compared with float64 quotients: k/20 itself is exact in both
         ids = [np.unique(one, return_inverse=True)[1].reshape(one.shape).astype(np.int32) for one in (true, mine)]
-        ap, tp, fp, fn = average_precision(*ids, threshold=THRESHOLDS)
+        ap, tp, fp, fn = peers.cellpose(ids[0], ids[1], THRESHOLDS)
         rows = rows_of(true, mine)
         n_truth, n_predicted = rows["objects"][0]
         assert rows["tp"][0].tolist() == tp.tolist()
@@ -85,44 +83,45 @@ def check_cellpose(pairs: list[tuple[Labels, Labels]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.needs("peers")
-@pytest.mark.usefixtures("peers")
-def test_counts_are_stardists() -> None:
-    check_stardist(pairs())
+def test_counts_are_stardists(peers: Peers) -> None:
+    check_stardist(peers, pairs())
 
 
 @pytest.mark.slow
 @pytest.mark.needs("peers")
-@pytest.mark.usefixtures("peers")
-def test_counts_are_cellposes() -> None:
-    check_cellpose(pairs())
+def test_counts_are_cellposes(peers: Peers) -> None:
+    check_cellpose(peers, pairs())
 
 
 @pytest.mark.slow
 @pytest.mark.needs("peers")
 @pytest.mark.needs("realdata")
-@pytest.mark.usefixtures("peers")
-def test_counts_on_the_real_test_set_are_both_peers(realdata: Path) -> None:
+def test_counts_on_the_real_test_set_are_both_peers(peers: Peers, realdata: Path) -> None:
     found = real_pairs(realdata)
     assert len(found) == 10
-    check_stardist(found)
-    check_cellpose(found)
+    check_stardist(peers, found)
+    check_cellpose(peers, found)
 
 
 @pytest.mark.needs("peers")
-@pytest.mark.usefixtures("peers")
-def test_where_the_peers_answers_are_no_numbers_ours_are() -> None:
+def test_where_the_peers_answers_are_no_numbers_ours_are(peers: Peers) -> None:
     """Why random maps above have background and objects: measured, so that a mended peer is noticed."""
-    from cellpose.metrics import average_precision
-    from stardist.matching import matching
-
     full, empty = np.ones((4, 4), np.int64), np.zeros((4, 4), np.int64)
-    with np.errstate(all="ignore"):
-        assert not np.isfinite(average_precision(full, full, threshold=[0.5])[0]).any()
-        assert np.isnan(average_precision(empty, empty, threshold=[0.5])[0]).all()
-    assert matching(empty, empty).f1 == 0
+    assert not np.isfinite(peers.cellpose(full, full, [0.5])[0]).any()
+    assert np.isnan(peers.cellpose(empty, empty, [0.5])[0]).all()
+    assert peers.stardist(empty, empty, 0.5)["f1"] == 0
     truth = MaskTruth([full, empty], NAMES)
     found = score(truth, MaskPrediction([LabelMap(full), LabelMap(empty)]), ["ap_dsb", "f1@0.5"], np.arange(2))  # type: ignore[arg-type]
     assert [one.value for one in found.values()] == [1.0, 1.0]
+    assert not {"stardist", "cellpose", "fastremap"} & sys.modules.keys()  # they are in the other process
+
+
+def test_what_goes_wrong_in_the_process_of_the_peers_fails_the_test_that_asked(tmp_path: Path) -> None:
+    with Peers(tmp_path) as peers, pytest.raises(RuntimeError, match="No module named 'stardist'"):
+        peers.stardist(np.zeros((2, 2), int), np.zeros((2, 2), int), 0.5)
+    with Peers(tmp_path) as peers, pytest.raises(RuntimeError, match="the process of the peers ended with -9"):
+        peers.process.kill()
+        peers.stardist(np.zeros((2, 2), int), np.zeros((2, 2), int), 0.5)
 
 
 @pytest.mark.needs("torch")

@@ -22,13 +22,16 @@ from lensbench.stats import extreme, jackknife
 CLASSES = ("a", "b", "c")
 
 
-def in_views(maker: Maker, reference_right: bool = False) -> Maker:
-    """Answers in one to four views, each as awkward as the maker's; the reference of the grid, or beside it."""
+REFERENCE = {"model": "a", "sha256": "0" * 64, "errors": {"v": 0.25, "w": 0.5}}
+
+
+def in_views(maker: Maker, reference_right: bool = False, most: int = 4) -> Maker:
+    """Answers in two to `most` views, each as awkward as the maker's; the reference of the grid, or beside it."""
 
     def draw(one: Any) -> Any:
         def drawn(rng: np.random.Generator, n: int) -> Any:
             truth, first = one(rng, n)
-            views = int(rng.integers(2, 5))
+            views = int(rng.integers(2, most + 1))
             answers = [first, *(other(rng, first) for _ in range(views - 1))]
             reference = int(rng.integers(views))
             if reference_right:
@@ -81,10 +84,28 @@ def woven(answers: list[Any], names: tuple[str, ...], reference: int, grid: tupl
     return ViewPrediction(flat, names, reference, grid)
 
 
-@pytest.mark.parametrize("what", [kind for kind in KINDS if "drop" not in kind])
+@pytest.mark.parametrize("what", [kind for kind in KINDS if "drop" not in kind and kind != "risp"])
 @pytest.mark.parametrize("base", ["top1", "macro_f1", "nll", "ece", "macro_recall@plankton"])
 def test_metrics_over_views_conform(what: str, base: str) -> None:
     check_metric(get_metric(f"{what}:{base}"), make=in_views(CLASSIFICATION))
+
+
+@pytest.mark.parametrize("base", ["top1", "macro_f1", "nll", "ece", "macro_recall@plankton"])
+def test_errors_relative_to_a_reference_model_conform(base: str) -> None:
+    check_metric(get_metric(f"risp:{base}", REFERENCE), make=in_views(CLASSIFICATION, most=2))
+
+
+def test_an_error_of_masks_relative_to_a_reference_model_conforms() -> None:
+    metric = get_metric("risp:iou_fg", {**REFERENCE, "errors": {"v": 0.25, "x": 0.5}})
+    draw = replace(
+        in_views(MASKS), draw=masks, one_class=masks, right=answered(MASKS.right), wrong=answered(MASKS.wrong)
+    )
+    check_metric(metric, make=replace(draw, sizes=(1, 2, 3, 8)), seeds=range(1))
+
+
+def answered(certain: Any) -> Any:
+    """The same answers in the views of `masks`."""
+    return lambda truth: woven([certain(truth)] * 3, ("v", "w", "x"), 1, (True, False, True))
 
 
 @pytest.mark.parametrize("what", ["drop_mean", "drop_max", "relative_drop"])
@@ -129,7 +150,8 @@ def test_what_is_made_of_the_values_by_hand() -> None:
     """Of the three views 6, 4 and 3 of six samples are right."""
     truth, given_ = example()
     ids = [f"{what}:top1" for what in KINDS] + ["all_views:top1", "flip_rate", "consistency"]
-    found = {key: one.value for key, one in score(truth, given_, ids, np.arange(6)).items()}
+    stated = {"risp:top1": {**REFERENCE, "errors": {"v": 0.25, "w": 0.5, "x": 0.5}}}
+    found = {key: one.value for key, one in score(truth, given_, ids, np.arange(6), arguments=stated).items()}
     assert found == pytest.approx(
         {
             "clean:top1": 1.0,
@@ -139,6 +161,7 @@ def test_what_is_made_of_the_values_by_hand() -> None:
             "drop_mean:top1": (2 / 6 + 3 / 6) / 2,
             "drop_max:top1": 1 / 2,
             "relative_drop:top1": (2 / 6 + 3 / 6) / 2,
+            "risp:top1": (0 + 2 / 6 + 3 / 6) / 1.25,
             "all_views:top1": 2 / 6,
             "flip_rate": 5 / 12,
             "consistency": (3 + 1 + 1 + 3 + 1 + 1) / 18,
@@ -151,6 +174,48 @@ def test_a_reference_beside_the_grid_is_compared_with_and_not_counted() -> None:
     beside = replace(whole, grid=(False, True, True))
     found = score(truth, beside, ["clean:top1", "mean_view:top1", "drop_mean:top1", "consistency"], np.arange(6))
     assert [one.value for one in found.values()] == pytest.approx([1.0, 7 / 12, 5 / 12, 3 / 6])
+
+
+def test_an_error_relative_to_a_reference_counts_the_grid_alone_and_has_the_interval_of_its_own_sum() -> None:
+    truth, whole = example()
+    beside = replace(whole, grid=(False, True, True))
+    stated = {"risp:top1": {**REFERENCE, "errors": {"w": 0.25, "x": 0.5}}}
+    found = score(truth, beside, ["risp:top1"], np.arange(6), arguments=stated)["risp:top1"]
+    value = (2 / 6 + 3 / 6) / 0.75
+    assert found.value == pytest.approx(value) and found.method == "jackknife-log"
+    right = np.array([[1, 1], [0, 1], [1, 0], [1, 1], [0, 0], [1, 0]])  # the samples in views w and x
+    without = np.array([2 - np.delete(right, row, axis=0).mean(axis=0).sum() for row in range(6)]) / 0.75
+    expected = jackknife(without, value, "positive")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_without_a_reference_on_these_views_a_relative_error_is_null_with_the_reason() -> None:
+    truth, given_ = example()
+    for stated in ({}, {"risp:top1": REFERENCE}):
+        found = score(truth, given_, ["risp:top1"], np.arange(6), arguments=stated)["risp:top1"]
+        assert found.value is None and found.reason is not None and found.reason.startswith("no reference model has")
+
+
+@pytest.mark.parametrize(
+    ("base", "change", "what"),
+    [
+        ("top1", {"errors": {"v": 0.1, "w": 1.5}}, "the reference's error in view 'w' is 1.5, no number from 0 to 1"),
+        ("top1", {"errors": {"v": -0.1}}, "in view 'v' is -0.1"),
+        ("nll", {"errors": {"v": -0.1}}, "in view 'v' is -0.1, no number of 0 and above"),
+        ("top1", {"errors": {"v": float("nan")}}, "in view 'v' is nan"),
+        ("top1", {"errors": {"v": True}}, "in view 'v' is True"),
+        ("top1", {"errors": {"v": "0.1"}}, "in view 'v' is '0.1'"),
+        ("top1", {"errors": {"v": 0.0, "w": 0.0}}, "sum to 0.0"),
+        ("top1", {"errors": {}}, "sum to 0"),
+        ("top1", {"errors": [0.1]}, "errors a table by view"),
+        ("top1", {"sha256": 5}, "are text"),
+        ("top1", {"more": 5}, "takes model, sha256, errors, got model, sha256, errors, more"),
+        ("torchmetrics:classification.MulticlassF1Score", {}, "is no error"),
+    ],
+)
+def test_errors_that_are_none_are_refused(base: str, change: dict[str, Any], what: str) -> None:
+    with pytest.raises(BenchmarkError, match=what):
+        get_metric(f"risp:{base}", {**REFERENCE, **change})
 
 
 def test_where_less_is_better_the_worst_is_the_most_and_a_drop_is_a_rise() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lensbench.digest import UNKNOWN, canonical, sha256_of
 from lensbench.errors import BenchmarkError, DatasetError, ViewError, nearest
 from lensbench.paths import named, read_regular, shipped
+from lensbench.reference import RELATIVE, reference_arguments, unrelated
 from lensbench.registry import SPECIMEN, Config, Dataset, get_dataset, registry_root
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ RESIZES = ("opencv-linear", "none")
 COLOURS = ("RGB", "BGR", "grey", "mosaic", "developed")
 CLASS_IOU = "iou@"
 """What the id of one class's IoU begins with."""
+ROWS = ("task", "dataset", "version", "config", "split", "cluster")
+"""What a tier has in common with the benchmark that it is a tier of."""
 KINDS = {
     "classification": ("logits", "probabilities"),
     "segmentation": ("logits", "probabilities", "labelmap", "classmap", "rle"),
@@ -104,9 +107,11 @@ class Benchmark:
     protocol: Protocol | None = None
     """How a segmentation is made and compared; None for classification."""
     arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Metric id → the arguments of a torchmetrics class."""
+    """Metric id → the arguments of a torchmetrics class, or the errors of the reference model of a relative one."""
     views: Views | None = None
     """In which views each raw frame is given; None where images are given as they are."""
+    family: str | None = None
+    """The benchmark that it is a tier of: what is submitted there is scored here too. Not in the digest."""
     simulation: Inverse | None = None
     """How 8-bit images are made raw frames (`lensbench.derived`); None where they are what they are."""
     made_of: tuple[str, str] | None = None
@@ -173,7 +178,8 @@ class Benchmark:
 
     def over(self, manifest: str) -> Benchmark:
         """The same benchmark over other rows (a specimen of another size): another digest, another board."""
-        return replace(self, manifest=manifest, expected=None, content=None)
+        arguments = unrelated(self.arguments)
+        return replace(self, manifest=manifest, expected=None, content=None, arguments=arguments)
 
 
 def benchmark_root(root: Path | str | None = None) -> Path:
@@ -188,6 +194,15 @@ def benchmark_root(root: Path | str | None = None) -> Path:
 def benchmark_names(root: Path | str | None = None) -> list[str]:
     """Names of all benchmarks, sorted."""
     return sorted(path.stem for path in benchmark_root(root).glob("*.toml"))
+
+
+def tier_names(head: str, root: Path | str | None = None) -> list[str]:
+    """Names of the benchmarks that are tiers of the one called `head`, sorted.
+
+    Raises BenchmarkError for a file among them that cannot be read.
+    """
+    paths = benchmark_root(root).glob("*.toml")
+    return sorted(path.stem for path in paths if read_spec(path).get("family") == head)
 
 
 def read_spec(where: Path) -> dict[str, Any]:
@@ -240,6 +255,8 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
             manifest.without(never).clusters(data["cluster"])
         except DatasetError as error:
             raise ValueError(f"cluster: {error}") from error
+    rows = manifest.digest_for(data["cluster"]) if manifest else UNKNOWN
+    arguments |= _relative(data["metrics"], ids, views, where.parent, chosen.name, rows)
     return Benchmark(
         name=data["name"],
         revision=int(data["revision"]),
@@ -255,7 +272,7 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         metrics={i: _metric_version(task, i, arguments.get(i), labels, views is not None) for i in ids},
         labels=labels,
         absent=never,
-        manifest=manifest.digest_for(data["cluster"]) if manifest else UNKNOWN,
+        manifest=rows,
         synthetic=chosen.synthetic,
         references=() if chosen.synthetic else tuple(_reference(r, ids) for r in data.get("references", [])),
         folder=dataset.folder,
@@ -264,14 +281,45 @@ def _benchmark(data: Mapping[str, Any], where: Path, config: str | None) -> Benc
         protocol=_protocol(data, task, where),
         arguments=arguments,
         views=views,
+        family=_family(data, where),
     )
+
+
+def _family(data: Mapping[str, Any], where: Path) -> str | None:
+    """The benchmark beside it that it is a tier of: one over the same rows, that is itself no tier."""
+    if "family" not in data:
+        return None
+    head, names = str(data["family"]), sorted({path.stem for path in where.parent.glob("*.toml")} - {where.stem})
+    if head not in names:
+        raise ValueError(f"family: no other benchmark {head!r} beside it{nearest(head, names)}")
+    other = read_spec(where.with_name(f"{head}.toml"))
+    if "family" in other:
+        raise ValueError(f"family {head!r} is itself a tier, of {other['family']!r}: name that one")
+    for key in ROWS:
+        if other.get(key) != data[key]:
+            raise ValueError(f"family {head!r} has {key} {other.get(key)!r}, and a tier has the same: {data[key]!r}")
+    return head
 
 
 def _arguments(given: Mapping[str, Mapping[str, Any]], ids: tuple[str, ...]) -> dict[str, dict[str, Any]]:
     for metric in given:
         _allow(metric, ids, "metric with arguments")
+        if metric.startswith(RELATIVE):
+            raise ValueError(f"metric {metric!r}: its reference's errors stand in the file that relative_to names")
     canonical(given)  # a date, say, has no place in a digest: TypeError
     return {metric: dict(arguments) for metric, arguments in given.items()}
+
+
+def _relative(
+    metrics: Mapping[str, Any], ids: tuple[str, ...], views: Views | None, folder: Path, config: str, rows: str
+) -> dict[str, dict[str, Any]]:
+    """The errors that relative metrics are relative to; nothing for rows that the reference was not scored on."""
+    if "relative_to" not in metrics:
+        return {}
+    if views is None or not any(metric.startswith(RELATIVE) for metric in ids):
+        raise ValueError(f"relative_to: the benchmark has no metric {RELATIVE}… over views")
+    path, grid = folder / str(metrics["relative_to"]), (view.name for view in views.tier.views)
+    return reference_arguments(path, config, ids, rows, views.tier.digest, grid)
 
 
 def _kinds(kinds: list[str], task: str) -> tuple[str, ...]:
@@ -315,11 +363,14 @@ def _views(data: Mapping[str, Any], headline: str, folder: Path) -> Views | None
     if "views" not in data:
         return None
     from lensbench.metrics.views import KINDS, split_id
-    from lensbench.viewspec import views_of
+    from lensbench.viewspec import refuse_averages, views_of
 
     if split_id(headline) is None:
         raise ValueError(f"headline {headline!r} is made of no other metric: it begins with one of {', '.join(KINDS)}")
-    return views_of(data["views"], folder)
+    found = views_of(data["views"], folder)
+    if found.search is not None:
+        refuse_averages([headline, *data["metrics"]["ids"]])
+    return found
 
 
 def _metric_version(

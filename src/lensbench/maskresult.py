@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lensbench.benchmark import Benchmark
 from lensbench.masks.stored import masks_digest
@@ -39,22 +40,16 @@ def make_mask_result(
     `protocol` is how the answers were made and are compared; `extra` counts those that were brought for other ids.
     Of a benchmark with views, images and curve are those of the reference view.
     """
-    assert benchmark.protocol is not None
-    expected = manifest.without(benchmark.absent)
-    stored, wanted = Stored(answers), set(expected.ids)
+    expected, stored = manifest.without(benchmark.absent), Stored(answers)
     each = len(benchmark.views.names) if benchmark.views else 1  # answers stand id by id, view by view
-    brought = stored.ids[::each]
-    rows = np.array([row for row, key in enumerate(brought) if key in wanted], np.intp)
-    mine = tuple(brought[row] for row in rows)
-    place = {key: row for row, key in enumerate(ids)}
-    whole = MaskTruth(truth, benchmark.labels, benchmark.protocol.scoring, benchmark.truth == "labelmap", tuple(ids))
-    true = whole.take(np.array([place[key] for key in mine], np.intp))
+    paired = aligned(benchmark, expected, truth, ids, stored, each)
+    true, mine = paired.true, paired.ids
     groups = clusters(benchmark, expected, mine)
-    plain = MaskPrediction(stored)
-    given: MaskPrediction | ViewPrediction = plain.take(rows)
+    plain, brought = MaskPrediction(stored), len(stored) // each
+    given: MaskPrediction | ViewPrediction = paired.given
     parts, computed = dict[str, Any](), Computed()
     if benchmark.views is not None:
-        given = viewed(benchmark, plain).take(rows)
+        given = viewed(benchmark, plain).take(paired.rows)
     values = score(true, given, benchmark.metrics, groups, arguments=benchmark.arguments, computed=computed)
     if isinstance(given, ViewPrediction):
         parts = view_parts(benchmark, true, given, groups, mine, computed)
@@ -63,8 +58,8 @@ def make_mask_result(
         compared = computed[mask_rows] if mask_rows in computed else rows_of(mask_rows, true, given)
     images = per_image(compared)
     found = {
-        **head(benchmark, expected, mine, extra + len(brought) - len(mine), about, origin, masks_digest(answers)),
-        "protocol": {**protocol, **_uncut(plain.take(rows) if each == 1 else plain)},
+        **head(benchmark, expected, mine, extra + brought - len(mine), about, origin, masks_digest(answers)),
+        "protocol": {**protocol, **_uncut(paired.given if each == 1 else plain)},
         "metrics": {key: value.to_json() for key, value in values.items()},
         "images": [{"id": key, **asdict(one)} for key, one in zip(mine, images, strict=True)],
         "curve": [asdict(point) for point in curve(compared)],
@@ -73,6 +68,31 @@ def make_mask_result(
         "notes": [*notes, *_foreground(images)],
     }
     return rounded(found)
+
+
+@dataclass(frozen=True, eq=False)
+class Paired:
+    """Stored answers to expected images beside their true maps: `rows` are those of the ids that were answered."""
+
+    ids: tuple[str, ...]
+    true: MaskTruth
+    given: MaskPrediction
+    """Where each image has one answer."""
+    rows: NDArray[np.intp]
+
+
+def aligned(
+    benchmark: Benchmark, expected: Manifest, truth: TrueMaps, ids: Sequence[str], stored: Stored, each: int = 1
+) -> Paired:
+    """The stored answers, `each` of an id, that are of `expected` images, with their true maps; `ids` are truth's."""
+    assert benchmark.protocol is not None
+    wanted, brought = set(expected.ids), stored.ids[::each]
+    rows = np.array([row for row, key in enumerate(brought) if key in wanted], np.intp)
+    mine = tuple(brought[row] for row in rows)
+    place = {key: row for row, key in enumerate(ids)}
+    whole = MaskTruth(truth, benchmark.labels, benchmark.protocol.scoring, benchmark.truth == "labelmap", tuple(ids))
+    true = whole.take(np.array([place[key] for key in mine], np.intp))
+    return Paired(mine, true, MaskPrediction(stored).take(rows), rows)
 
 
 def _foreground(images: Sequence[ImageScore]) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +29,9 @@ ROWS = 4_096
 
 REPORT = "report.html"
 """The pictures of a segmentation, beside its record."""
+
+WORST_VIEW = "worst-view.json"
+"""What a search found, where a benchmark has one: a view that can be rendered and scored again."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,14 @@ class Run:
         starts = range(0, self.rows, self.shard)
         return [(folder / f"{i:05}.parquet", a, min(a + self.shard, self.rows)) for i, a in enumerate(starts)]
 
+    def question(self, number: int, digest: str) -> Path:
+        """The file with all answers to one question of a search: those of another view are not taken for them."""
+        return self.folder / "shards" / f"{number:05}-{digest[:16]}.parquet"
+
+    def kept(self) -> list[Path]:
+        """The answers to questions that are there."""
+        return sorted((self.folder / "shards").glob("?????-*.parquet"))
+
     @property
     def metadata(self) -> dict[bytes, bytes]:
         """What every file of this run carries: label names, kind and the plan's digest."""
@@ -71,7 +82,7 @@ class Run:
 
     def refuse_others(self) -> None:
         """Raise ModelError for a folder with files of a run's names that no run put there: they are the user's."""
-        names = ("shards", "predictions.parquet", "record.json", REPORT)
+        names = ("shards", "predictions.parquet", "record.json", REPORT, WORST_VIEW)
         theirs = [name for name in names if (self.folder / name).exists()]
         if theirs and not (self.folder / "plan.json").is_file():
             raise ModelError(f"{self.folder} holds {theirs[0]} that no run put there; give --out another folder")
@@ -81,8 +92,8 @@ class Run:
         stated = self.folder / "plan.json"
         if not stated.is_file() or stated.read_text(encoding="utf-8") != self._text():
             shutil.rmtree(self.folder / "shards", ignore_errors=True)
-            for old in (self.predictions, self.record, self.folder / "assumed.json", self.folder / REPORT):
-                old.unlink(missing_ok=True)
+            for old in ("predictions.parquet", "record.json", "assumed.json", REPORT, WORST_VIEW):
+                (self.folder / old).unlink(missing_ok=True)
             write_text(stated, self._text())
         (self.folder / "shards").mkdir(parents=True, exist_ok=True)
 
@@ -123,24 +134,37 @@ class Run:
                 f"{path}: cannot be written ({error.strerror}); free some space, then run again"
             ) from error
 
-    def merge(self) -> None:
-        """Join the shards into `predictions.parquet` (one row group each) and drop them."""
+    def merge(self, questions: Sequence[Path] = ()) -> None:
+        """Join the shards into `predictions.parquet` and drop them; `questions` are files of one view each, whose rows
+        come out id by id."""
         if not self.holds(self.predictions, self.rows):
             try:
                 with atomic(self.predictions) as part:
-                    self._join(part)
+                    self._join([path for path, _, _ in self.shards], part, questions)
             except OSError as error:
                 raise ModelError(
                     f"{self.predictions}: cannot be written ({error.strerror}); free some space"
                 ) from error
         shutil.rmtree(self.folder / "shards", ignore_errors=True)
 
-    def _join(self, part: Path) -> None:
-        schema = pq.read_schema(self.shards[0][0])
+    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path]) -> None:
+        """One row group for each shard."""
+        first = questions[0] if questions else shards[0]
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-        with pq.ParquetWriter(part, schema, **options) as writer:
-            for path, _, _ in self.shards:
-                writer.write_table(pq.ParquetFile(path).read())
+        with pq.ParquetWriter(part, pq.read_schema(first), **options) as writer:
+            for table in by_id(questions, ROWS) if questions else (pq.ParquetFile(path).read() for path in shards):
+                writer.write_table(table)
+
+
+def by_id(questions: Sequence[Path], rows: int) -> Iterator[pa.Table]:
+    """The rows of files that hold the same ids in one view each: id by id, each in all views; about `rows` at a
+    time."""
+    whole = [pq.ParquetFile(path).read() for path in questions]
+    step = max(1, rows // len(whole))
+    for start in range(0, whole[0].num_rows, step):
+        part = pa.concat_tables([table.slice(start, step) for table in whole]).combine_chunks()
+        ids = part.num_rows // len(whole)
+        yield part.take(pa.array([view * ids + row for row in range(ids) for view in range(len(whole))], pa.int64()))
 
 
 @contextmanager

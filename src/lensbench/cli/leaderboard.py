@@ -17,7 +17,7 @@ from lensbench.cli.options import leaderboards_option, registry_option
 @click.option("--out", type=click.Path(path_type=Path), help="Where the board goes (default: where its records are).")
 @registry_option
 def command(benchmark: str, runs: tuple[Path, ...], config: str | None, leaderboards: Path, out: Path | None) -> None:
-    """Build a benchmark's board: README.md, board.csv and index.html.
+    """Build a benchmark's board: README.md, board.csv and index.html; and those of its tiers, unless it goes to --out.
 
     RUNS are folders of `bench eval`, or record files, to stand on it beside the stored records.
 
@@ -32,4 +32,5 @@ def command(benchmark: str, runs: tuple[Path, ...], config: str | None, leaderbo
     for run in unfinished:
         click.echo(f"left out: {run} holds no record", err=True)
     board = read_board(spec, leaderboards, [run for run in runs if run not in unfinished])
-    click.echo(board.write(out or leaderboards / spec.slug))
+    for page in [board.write(out)] if out else board.write_family(leaderboards):
+        click.echo(page)

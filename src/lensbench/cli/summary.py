@@ -10,6 +10,7 @@ from lensbench.errors import printable
 from lensbench.evaluation import Evaluated
 from lensbench.progress import rate_text
 from lensbench.registry import registry_words
+from lensbench.shards import WORST_VIEW
 
 SYNTHETIC = "specimen: synthetic images; these numbers say nothing about real ones"
 SIMULATED = (
@@ -81,8 +82,9 @@ def views(result: Mapping[str, Any]) -> list[str]:
     least = min(compared, key=lambda name: sign * values[name])
     clean, mean = values[result["grid"]["reference"]], sum(values[name] for name in compared) / len(compared)
     drop = sign * (clean - values[least])
-    line = f"{base}: reference {clean:.4f}, mean {mean:.4f}, worst {values[least]:.4f} ({least}), drop {drop:.4f}"
-    lines = ["", line]
+    told = "" if "search" in result else f" mean {mean:.4f},"
+    lines = ["", f"{base}: reference {clean:.4f},{told} worst {values[least]:.4f} ({least}), drop {drop:.4f}"]
+    lines += searched(result)
     if len(shown) <= VIEWS:
         lines += table({one["name"]: one["metrics"][base] for one in shown}, f"{base} by view")
     if result["stages"]:
@@ -93,6 +95,16 @@ def views(result: Mapping[str, Any]) -> list[str]:
             f"{one['id']:<44} {one['reference']:>9.3f} {one['mean']:>6.3f} {one['least']:>6.3f}  {one['view']}"
         )
     return [*lines, ""]
+
+
+def searched(result: Mapping[str, Any]) -> list[str]:
+    """The worst view that a search found, in words."""
+    from lensbench.leaderboard.searching import parse_search
+
+    search = parse_search(result)
+    if search is None:
+        return []
+    return [f"worst view: {search.words} (question {search.at} of {search.budget}; {WORST_VIEW} has it whole)", ""]
 
 
 def worst(images: Sequence[Mapping[str, Any]]) -> list[str]:

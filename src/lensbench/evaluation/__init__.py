@@ -98,6 +98,11 @@ def evaluate_predictions(
     path = Path(predictions)
     given = get_benchmark(benchmark, config) if isinstance(benchmark, str) else benchmark
     spec = scorable(_seen(given, isp))
+    if spec.views is not None and spec.views.search is not None:
+        raise ModelError(
+            f"{spec.name}: its views are found by asking the model, one question after another, and predictions "
+            "made elsewhere answer none: give the model"
+        )
     if not path.exists():
         raise ModelError(f"{path}: no such file")
     brought = Brought(path, name, card or _card_beside(path))

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from lensbench import shards
@@ -24,18 +23,25 @@ from lensbench.evaluation.run import (
     Ground,
     Options,
     about,
+    advance_of,
     check_ids,
     cores,
+    cut,
     finish,
+    plan_of,
     prepared,
     run_folder,
+    shown,
     slug,
 )
+from lensbench.evaluation.searching import Asking, finished, searched
+from lensbench.isp.view import View
+from lensbench.metrics import Metric, rows_of
 from lensbench.models.contract import Contract, bind, label_order, labels_given, sized
 from lensbench.models.model import Model, one
 from lensbench.predictions import VIEW, answers_of, read_predictions, shard_table, stored_scores
-from lensbench.result import make_result
-from lensbench.runner import CorruptImageError, Images, infer_rows, open_images, probe, size_of
+from lensbench.result import make_result, truth_of
+from lensbench.runner import Images, infer_rows, open_images, probe, size_of
 from lensbench.shards import Run, locked
 from lensbench.splits import read_manifest
 from lensbench.viewrunner import Frames, infer_views, probe_views
@@ -60,8 +66,8 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
     run = _run(model, contract, ground, options)
     run.refuse_others()
     with locked(run.folder), run.tidied():
-        reused, loop = _infer(model, contract, run, images, ground, options)
-        names = spec.views.names if spec.views else ()
+        ground, reused, loop = _infer(model, contract, run, images, ground, options)
+        names = ground.spec.views.names if ground.spec.views else ()
         answers = answers_of(ground.ids, stored_scores(run.predictions), contract.kind, names)
         result = make_result(
             ground.spec,
@@ -107,82 +113,79 @@ def score_predictions(
 
 
 def _run(model: Model, contract: Contract, ground: Ground, options: Options) -> Run:
-    views = len(ground.spec.views.names) if ground.spec.views else 1
-    rows, size = len(ground.ids) * views, max(1, shards.ROWS // views) * views  # a frame's views are in one shard
-    plan = {
-        "benchmark": ground.spec.digest,
-        "data": ground.digest,
-        "model": model.sha256,
-        "feed": asdict(contract.feed),
-        "order": list(contract.order),
-        "labels": list(ground.spec.labels),
-        "kind": contract.kind,
-        "rows": rows,
-        "shard": size,
-        "versions": {
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "opencv": cv2.__version__,
-        },
-    }
-    return Run(run_folder(options.out, ground.spec, model.name, plan), plan, rows, size)
+    rows, shard = cut(ground, shards.ROWS)
+    more = {"order": list(contract.order), "labels": list(ground.spec.labels), "kind": contract.kind}
+    plan = plan_of(model, ground, contract.feed, rows, shard, **more)
+    return Run(run_folder(options.out, ground.spec, model.name, plan), plan, rows, shard)
 
 
 def _infer(
     model: Model, contract: Contract, run: Run, images: Images | Frames, ground: Ground, options: Options
-) -> tuple[int, float]:
-    """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
+) -> tuple[Ground, int, float]:
+    """Fill the run's shards and merge them: (the ground, rows that were there already, seconds it took)."""
     run.open()
-    if run.holds(run.predictions, run.rows):
-        return run.rows, 0.0
-    feed, progress = contract.feed, options.progress
+    if done := finished(run, ground):
+        return done, run.rows, 0.0
+    feed, order = contract.feed, np.array(contract.order)
     infer = one(model.open(feed.input, (feed.output,)))
-    done = [path for path, a, b in run.shards if run.holds(path, b - a)]
-    reused = sum(b - a for path, a, b in run.shards if path in done)
-    column = id_column(ground.data, ground.spec.split)
-    order = np.array(contract.order)
-    plain = bool((order == np.arange(len(order))).all())
-    outs = [np.empty((min(run.shard, max(run.rows, 1)), feed.classes), np.float32) for _ in range(2)]
-    if progress:
-        progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
+    advance, column = advance_of(options), id_column(ground.data, ground.spec.split)
 
-    names = ground.spec.views.names if ground.spec.views else (VIEW,)
-
-    def write(path: Path, start: int, out: NDArray[np.float32]) -> None:
+    def write(path: Path, start: int, out: NDArray[np.float32], names: Sequence[str]) -> None:
         ids = column.slice(start // len(names), len(out) // len(names))
+        plain = bool((order == np.arange(len(order))).all())
         run.write(path, shard_table(ids, out if plain else out[:, order], run.metadata, names))
 
-    advance = progress.advance if progress else _nothing
-    todo = [shard for shard in run.shards if shard[0] not in done]
-    try:
+    def answer(frames: Images | Frames, start: int, stop: int, out: NDArray[np.float32]) -> None:
+        if isinstance(frames, Frames):
+            views = len(frames.views)
+            infer_views(frames, start // views, stop // views, feed, infer, out, cores(), advance)
+        else:
+            infer_rows(frames, start, stop, feed, infer, out, cores(), advance)
+
+    def keep(frames: Frames, view: View, path: Path) -> None:
+        out = np.empty((len(frames), feed.classes), np.float32)
+        answer(frames, 0, len(frames), out)
+        write(path, 0, out, (view.name,))
+
+    def tried() -> None:
         if isinstance(images, Frames):
             probe_views(images, feed, infer)
         else:
             probe(images, feed, infer)
+
+    first = time.perf_counter()
+    if isinstance(images, Frames) and ground.spec.views and ground.spec.views.search:
+        asking = Asking(tried, keep, partial(_value, ground, contract.kind))
+        ground, reused = searched(asking, images, run, ground, model.name, options)
+        return ground, reused, time.perf_counter() - first
+    todo = [shard for shard in run.shards if not run.holds(shard[0], shard[2] - shard[1])]
+    reused = run.rows - sum(stop - start for _, start, stop in todo)
+    outs = [np.empty((min(run.shard, max(run.rows, 1)), feed.classes), np.float32) for _ in range(2)]
+    names = ground.spec.views.names if ground.spec.views else (VIEW,)
+    with shown(options, ground, model.name, run.rows, reused):
+        tried()
         first = time.perf_counter()
         with ThreadPoolExecutor(1) as writer:  # a shard is written while the next one is inferred
             writing: Future[None] | None = None
             for k, (path, start, stop) in enumerate(todo):
                 out = outs[k % 2][: stop - start]
-                if isinstance(images, Frames):
-                    first_frame, last_frame = start // len(names), stop // len(names)
-                    infer_views(images, first_frame, last_frame, feed, infer, out, cores(), advance)
-                else:
-                    infer_rows(images, start, stop, feed, infer, out, cores(), advance)
+                answer(images, start, stop, out)
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(write, path, start, out)
+                writing = writer.submit(write, path, start, out, names)
             if writing is not None:
                 writing.result()
         loop = time.perf_counter() - first
-    except CorruptImageError as error:
-        raise ground.corrupt(error.row) from error
-    finally:
-        if progress:
-            progress.finish()
     run.merge()
-    return reused, loop
+    return ground, reused, loop
 
 
-def _nothing(_: int) -> None:
-    return None
+def _value(ground: Ground, kind: str | None, metric: Metric, path: Path) -> float | None:
+    """What a metric makes of the stored answers in one view, as `make_result` does of each."""
+    spec = ground.spec
+    expected = ground.manifest.without(spec.absent)
+    answers = answers_of(ground.ids, stored_scores(path), kind).on(expected.ids)
+    truth = truth_of(spec, expected, answers.ids)
+    if metric.lacks(truth, answers.prediction):
+        return None
+    return metric.reduce(rows_of(metric.per_sample, truth, answers.prediction))

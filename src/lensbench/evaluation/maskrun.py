@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from lensbench.errors import ModelError
-from lensbench.masks.stored import Row, holds, merge_masks, write_masks
+from lensbench.masks.stored import GROUP, Row, holds, merge_masks, write_masks, write_tables
 from lensbench.masks.values import Kind, Value
 from lensbench.paths import write_text
 from lensbench.predictions import VIEW
-from lensbench.shards import Run
+from lensbench.shards import Run, by_id
 
 PIXELS = 5 << 20
 """Pixels of a shard, the most that a kill loses: 20 MB of label maps, 4 images of 1104 × 1104, two for each thread."""
@@ -72,11 +74,14 @@ class MaskRun(Run):
         """What was assumed for any image of a finished run, in the order of the images."""
         return _read(self.words)
 
-    def _join(self, part: Path) -> None:
-        paths = [path for path, _, _ in self.shards]
+    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path]) -> None:
+        paths = questions or shards
         words = dict.fromkeys(word for path in paths for word in _read(path.with_suffix(".json")))
         write_text(self.words, _text(list(words)))
-        merge_masks(paths, part)
+        if questions:
+            write_tables(part, by_id(questions, GROUP), pq.read_schema(questions[0]))
+        else:
+            merge_masks(shards, part)
 
 
 def _text(words: Sequence[str]) -> str:

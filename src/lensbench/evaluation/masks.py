@@ -6,14 +6,11 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import cv2
-import numpy as np
-import onnxruntime
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
@@ -25,24 +22,31 @@ from lensbench.evaluation.run import (
     Ground,
     Options,
     about,
+    advance_of,
     cores,
+    cut,
     finish,
+    plan_of,
     prepared,
     run_folder,
+    shown,
     slug,
 )
+from lensbench.evaluation.searching import Asking, finished, searched
 from lensbench.evaluation.viewfolder import store_folder
-from lensbench.maskresult import make_mask_result
+from lensbench.isp.view import View
+from lensbench.maskresult import aligned, make_mask_result
 from lensbench.maskrunner import Network, answer_rows, check_steady, probe
 from lensbench.masks.read import open_masks
 from lensbench.masks.stored import Row, read_masks, stated_of, write_masks
 from lensbench.masks.values import Kind, Value
-from lensbench.masktruth import TrueMaps, keys_of
-from lensbench.models.maskcontract import MaskContract, MaskFeed, bind_masks
+from lensbench.masktruth import Stored, TrueMaps, keys_of
+from lensbench.metrics import Metric, rows_of
+from lensbench.models.maskcontract import MaskContract, bind_masks
 from lensbench.models.model import Model
 from lensbench.paths import atomic
 from lensbench.predictions import VIEW, whole_ids
-from lensbench.runner import CorruptImageError, Images, open_images
+from lensbench.runner import Images, open_images
 from lensbench.shards import locked
 from lensbench.viewrunner import Frames, answer_views, reference_image
 
@@ -60,7 +64,7 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
     run = _run(model, contract, ground, truth, options)
     run.refuse_others()
     with locked(run.folder), run.tidied():
-        reused, loop = _infer(model, contract.feed, run, images, ground, options)
+        ground, reused, loop = _infer(model, contract, run, images, ground, truth, options)
         assumed = run.assumed()
         result = make_mask_result(
             ground.spec,
@@ -139,57 +143,61 @@ def _as_used(contract: MaskContract) -> Mapping[str, Any]:
 
 
 def _run(model: Model, contract: MaskContract, ground: Ground, truth: TrueMaps, options: Options) -> MaskRun:
-    views = len(ground.spec.views.names) if ground.spec.views else 1
-    size = max(1, shard_of(truth.shape(0)) // views) * views  # a frame's views are in one shard
-    rows = len(ground.ids) * views
-    plan = {
-        "benchmark": ground.spec.digest,
-        "data": ground.digest,
-        "model": model.sha256,
-        "feed": asdict(contract.feed),
-        "protocol": contract.protocol.to_json(),
-        "kind": contract.feed.kind,
-        "rows": rows,
-        "shard": size,
-        "versions": {
-            "numpy": np.__version__,
-            "onnxruntime": onnxruntime.__version__,
-            "opencv": cv2.__version__,
-        },
-    }
-    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, rows, size)
+    rows, shard = cut(ground, shard_of(truth.shape(0)))
+    more = {"protocol": contract.protocol.to_json(), "kind": contract.feed.kind}
+    plan = plan_of(model, ground, contract.feed, rows, shard, **more)
+    return MaskRun(run_folder(options.out, ground.spec, model.name, plan), plan, rows, shard)
 
 
 def _infer(
-    model: Model, feed: MaskFeed, run: MaskRun, images: Images | Frames, ground: Ground, options: Options
-) -> tuple[int, float]:
-    """Fill the run's shards and merge them: (rows that were there already, seconds from first image to last shard)."""
+    model: Model,
+    contract: MaskContract,
+    run: MaskRun,
+    images: Images | Frames,
+    ground: Ground,
+    truth: TrueMaps,
+    options: Options,
+) -> tuple[Ground, int, float]:
+    """Fill the run's shards and merge them: (the ground, rows that were there already, seconds it took)."""
     run.open()
-    if run.holds(run.predictions, run.rows):
-        return run.rows, 0.0
+    if done := finished(run, ground):
+        return done, run.rows, 0.0
+    feed = contract.feed
     network = Network(feed, model.open(feed.entry.name, feed.outputs), model.file)
+    advance = advance_of(options)
+
+    def answer(frames: Images | Frames, start: int, stop: int) -> tuple[list[Value], list[str]]:
+        if isinstance(frames, Frames):
+            views = len(frames.views)
+            return answer_views(frames, start // views, stop // views, network, cores(), advance)
+        return answer_rows(frames, start, stop, network, cores(), advance)
+
+    def keep(frames: Frames, view: View, path: Path) -> None:
+        answers, words = answer(frames, 0, len(frames))
+        run.keep(path, ground.ids, answers, words, (view.name,))
+
+    def tried() -> None:
+        if isinstance(images, Frames):
+            check_steady(reference_image(images, 0, feed.entry), network)
+        else:
+            probe(images, network)
+
+    first = time.perf_counter()
+    if isinstance(images, Frames) and ground.spec.views and ground.spec.views.search:
+        asking = Asking(tried, keep, partial(_value, ground, truth))
+        ground, reused = searched(asking, images, run, ground, model.name, options)
+        return ground, reused, time.perf_counter() - first
     todo = [shard for shard in run.shards if not run.holds(shard[0], shard[2] - shard[1])]
     reused = run.rows - sum(stop - start for _, start, stop in todo)
-    names, progress = ground.spec.views.names if ground.spec.views else (VIEW,), options.progress
-    advance = progress.advance if progress else _nothing
-
-    def answers_of(start: int, stop: int) -> tuple[list[Value], list[str]]:
-        if isinstance(images, Frames):
-            return answer_views(images, start // len(names), stop // len(names), network, cores(), advance)
-        return answer_rows(images, start, stop, network, cores(), advance)
-
-    if progress:
-        progress.start(f"{model.name} on {ground.spec.slug}", run.rows, reused)
-    try:
-        if todo and isinstance(images, Frames):
-            check_steady(reference_image(images, 0, feed.entry), network)
-        elif todo and not isinstance(images, Frames):
-            probe(images, network)
+    names = ground.spec.views.names if ground.spec.views else (VIEW,)
+    with shown(options, ground, model.name, run.rows, reused):
+        if todo:
+            tried()
         first = time.perf_counter()
         with ThreadPoolExecutor(1) as writer:  # a shard is packed and written while the next one is inferred
             writing: Future[None] | None = None
             for path, start, stop in todo:
-                answers, words = answers_of(start, stop)
+                answers, words = answer(images, start, stop)
                 if writing is not None:
                     writing.result()
                 ids = ground.ids[start // len(names) : stop // len(names)]
@@ -197,17 +205,16 @@ def _infer(
             if writing is not None:
                 writing.result()
         loop = time.perf_counter() - first
-    except CorruptImageError as error:
-        raise ground.corrupt(error.row) from error
-    finally:
-        if progress:
-            progress.finish()
     run.merge()
-    return reused, loop
+    return ground, reused, loop
 
 
-def _nothing(_: int) -> None:
-    return None
+def _value(ground: Ground, truth: TrueMaps, metric: Metric, path: Path) -> float | None:
+    """What a metric makes of the stored answers in one view, as `make_mask_result` does of each."""
+    paired = aligned(ground.spec, ground.manifest.without(ground.spec.absent), truth, ground.ids, Stored(path))
+    if metric.lacks(paired.true, paired.given):
+        return None
+    return metric.reduce(rows_of(metric.per_sample, paired.true, paired.given))
 
 
 # -- masks made elsewhere ------------------------------------------------------------------------------------
@@ -227,7 +234,7 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     shapes = dict(truth.shapes())
     progress = options.progress
 
-    def shown(rows: Iterator[Row], total: int) -> Iterator[Row]:
+    def counted(rows: Iterator[Row], total: int) -> Iterator[Row]:
         if progress:
             progress.start(f"{path.name} on {ground.spec.slug}", total, 0)
         try:
@@ -242,7 +249,7 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
     stated = {"benchmark": ground.spec.digest}
     if path.suffix.lower() == ".parquet" and path.is_file():
         found = _stored(path, ground, shapes)
-        write_masks(into, shown(_of(path, shapes, found), found.rows), found.kind, stated)
+        write_masks(into, counted(_of(path, shapes, found), found.rows), found.kind, stated)
         return _Taken(into, found.extra, found.gaps)
     if ground.spec.views is not None:
         if not path.is_dir():
@@ -250,11 +257,11 @@ def _take(path: Path, ground: Ground, truth: TrueMaps, into: Path, options: Opti
                 f"{path.name}: masks in {len(ground.spec.views.names)} views are brought in a folder with one "
                 "sub-folder for each view, or in one .parquet as `bench eval` stores them"
             )
-        return _Taken(into, *store_folder(path, ground.spec, shapes, into, stated, shown))
+        return _Taken(into, *store_folder(path, ground.spec, shapes, into, stated, counted))
     with open_masks(path, shapes, ground.spec.truth, len(ground.spec.labels)) as files:
         rows = (Row(key, VIEW, value) for key, value in files)
         kind = "rle" if path.suffix.lower() in (".json", ".csv") and path.is_file() else ground.spec.truth
-        write_masks(into, shown(rows, len(files.ids)), kind, stated)
+        write_masks(into, counted(rows, len(files.ids)), kind, stated)
         report = files.report
     return _Taken(into, len(report.extra), report.words)
 

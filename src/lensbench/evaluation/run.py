@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -185,6 +186,62 @@ def about(model: Model, labels: str) -> About:
         bytes=model.size,
         declared=model.own.digest,
     )
+
+
+@contextmanager
+def shown(options: Options, ground: Ground, title: str, total: int, done: int) -> Iterator[None]:
+    """Show the progress of the inner loop in the block; an image that does not decode is named."""
+    from lensbench.runner import CorruptImageError
+
+    progress = options.progress
+    if progress:
+        progress.start(f"{title} on {ground.spec.slug}", total, done)
+    try:
+        yield
+    except CorruptImageError as error:
+        raise ground.corrupt(error.row) from error
+    finally:
+        if progress:
+            progress.finish()
+
+
+def plan_of(model: Model, ground: Ground, feed: Any, rows: int, shard: int, **more: Any) -> dict[str, Any]:
+    """All that decides what a run computes; `feed` is a dataclass, `more` what a track adds."""
+    import cv2
+    import numpy as np
+    import onnxruntime
+
+    versions = {"numpy": np.__version__, "onnxruntime": onnxruntime.__version__, "opencv": cv2.__version__}
+    return {
+        "benchmark": ground.spec.digest,
+        "data": ground.digest,
+        "model": model.sha256,
+        "feed": asdict(feed),
+        "rows": rows,
+        "shard": shard,
+        "versions": versions,
+        **more,
+    }
+
+
+def cut(ground: Ground, rows: int) -> tuple[int, int]:
+    """(rows of a run, rows of a shard, about `rows`): a frame's views are in one shard, a search's questions each in
+    one."""
+    views, frames = ground.spec.views, len(ground.ids)
+    if views is None:
+        return frames, max(1, rows)
+    if views.search is not None:
+        return frames * views.search.budget, max(1, frames)
+    return frames * len(views.names), max(1, rows // len(views.names)) * len(views.names)
+
+
+def advance_of(options: Options) -> Callable[[int], object]:
+    """What the inner loop calls after every image."""
+    return options.progress.advance if options.progress else _nothing
+
+
+def _nothing(_: int) -> None:
+    return None
 
 
 def run_folder(out: str | Path | None, spec: Benchmark, name: str, plan: Mapping[str, Any]) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lensbench.benchmark import Benchmark
+from lensbench.errors import BenchmarkError
 from lensbench.leaderboard.scores import Score
 from lensbench.metrics import get_metric
 
@@ -41,6 +42,14 @@ def _column(metric_id: str, version: int) -> Column:
     return Column(
         metric_id, version, metric.title, metric.direction == "higher", metric.formula, metric.scale == "unit"
     )
+
+
+def column_of(metric_id: str) -> Column:
+    """The column of a metric that a record names; of one that is not known, by its id alone."""
+    try:
+        return _column(metric_id, get_metric(metric_id).version)
+    except BenchmarkError:
+        return Column(metric_id, 0, metric_id, higher=True, formula="", unit=False)
 
 
 def value_text(value: float | None) -> str:

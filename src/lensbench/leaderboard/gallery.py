@@ -6,16 +6,14 @@ Like the board's page it asks for nothing from outside and runs no script; the p
 from __future__ import annotations
 
 import base64
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
-from pathlib import Path
 
 from lensbench.leaderboard.charts import Axis
 from lensbench.leaderboard.columns import NONE, value_text
 from lensbench.leaderboard.escape import as_html, clean
+from lensbench.leaderboard.frame import document, section
 from lensbench.leaderboard.outlines import AREAS, FATES, Drawing
 from lensbench.leaderboard.outlines import MOST as DRAWN
 from lensbench.leaderboard.words import banners_html
@@ -85,43 +83,23 @@ def within_budget(drawings: Iterable[tuple[str, Drawing]], budget: int = BUDGET)
 
 def report_text(report: Report, drawings: Sequence[tuple[str, Drawing]]) -> str:
     """The page, ending in a newline; `drawings` are (id, picture), worst first."""
-    style = _style()
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     title = as_html(clean(report.title, 200))
-    lines = [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        f"<title>{title}</title>",
-        f"<style>{style}</style>",
-        "</head>",
-        "<body>",
-        f"<header>{banners_html(report.synthetic, report.simulated)}"
-        f"<p class=kicker>lensbench run</p><h1>{title}</h1>{_facts(report)}</header>",
-        "<main>",
-        _section("scores", "Scores", _scores(report)),
-        _section(
-            "curve",
-            "F1 over the IoU threshold",
-            f'<div class="halves">{curve_chart(report.curve)}{_curve_table(report.curve)}</div>',
-        )
-        if report.curve
-        else "",
-        _section("views", "Views", report.views) if report.views else "",
-        _section("sheets", "Frames in every view", _sheets(report)) if report.sheets else "",
-        _section("pictures", "Pictures, worst first", _gallery(report, drawings)) if drawings else "",
-        _section("images", "Every image, worst first", _images(report)) if report.images else "",
-        _section("notes", "Notes", _list(report.notes)) if report.notes else "",
-        "</main>",
-        "</body>",
-        "</html>",
+    banner = banners_html(report.synthetic, report.simulated)
+    header = f"{banner}<p class=kicker>lensbench run</p><h1>{title}</h1>{_facts(report)}"
+    main = [
+        section("scores", "Scores", _scores(report)),
+        section("curve", "F1 over the IoU threshold", _curve(report.curve)),
+        section("views", "Views", report.views),
+        section("sheets", "Frames view by view", _sheets(report)),
+        section("pictures", "Pictures, worst first", _gallery(report, drawings) if drawings else ""),
+        section("images", "Every image, worst first", _images(report) if report.images else ""),
+        section("notes", "Notes", _list(report.notes) if report.notes else ""),
     ]
-    return "\n".join(filter(None, lines)) + "\n"
+    return document(title, ["page.css", "gallery.css"], header, main)
+
+
+def _curve(points: Sequence[CurvePoint]) -> str:
+    return f'<div class="halves">{curve_chart(points)}{_curve_table(points)}</div>' if points else ""
 
 
 def curve_chart(points: Sequence[CurvePoint]) -> str:
@@ -240,13 +218,3 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _list(texts: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{as_html(clean(text, 500))}</li>' for text in texts)}</ul>"
-
-
-def _section(key: str, title: str, body: str) -> str:
-    return f'<section aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>{body}</section>'
-
-
-@cache
-def _style() -> str:
-    folder = Path(__file__).parent
-    return "".join((folder / name).read_text(encoding="utf-8") for name in ("page.css", "gallery.css"))

@@ -7,19 +7,21 @@ from collections.abc import Iterable, Sequence
 from lensbench.leaderboard.columns import MAIN, NONE, Column, interval_text, value_text
 from lensbench.leaderboard.entry import Entry
 from lensbench.leaderboard.escape import as_markdown, clean, web_url
+from lensbench.leaderboard.family import EMPTY, boards_of, leads, rows_of, tier_name
 from lensbench.leaderboard.scores import Score
 from lensbench.leaderboard.standing import Ranked, Standing
-from lensbench.leaderboard.words import NEAR, NO_INTERVAL, banners, commands, pinned_text, rank_text
+from lensbench.leaderboard.words import NEAR, NO_INTERVAL, banners, board_url, commands, pinned_text, rank_text
 
 
-def markdown_text(board: Standing) -> str:
-    """README.md of a board, ending in a newline."""
+def markdown_text(board: Standing, linked: bool = False) -> str:
+    """README.md of a board, ending in a newline; `linked`: the boards of its family lie beside it."""
     benchmark = board.benchmark
     sections = [
         [f"# {as_markdown(clean(benchmark.title, 200))}"],
         [f"> **{text}**" for text in banners(benchmark.synthetic, benchmark.simulation is not None)],
         [_about(board)],
         _ranked(board),
+        _tiers(board, linked),
         _references(board),
         _apart(board),
         _check(board),
@@ -61,6 +63,21 @@ def _named(entry: Entry) -> list[str]:
 
 def _rank(row: Ranked) -> str:
     return rank_text(row) + (" ≈" if row.overlaps else "")
+
+
+def _tiers(board: Standing, linked: bool) -> list[str]:
+    """Of a benchmark with tiers: the headline on each of them."""
+    if not board.tiers:
+        return []
+    named, heads = [], []
+    for each in boards_of(board):
+        letter, title = map(as_markdown, tier_name(each))
+        named.append(f"{letter}: {title}" + ("" if each.ranked else f" ({EMPTY})"))
+        url = board_url(each.benchmark.slug, "README.md")
+        heads.append(f"[{letter}](<{url}>)" if linked and leads(board, each) else letter)
+    rows = [[as_markdown(row.name), *(_score(score) for score in row.headlines(board))] for row in rows_of(board)]
+    told = f"The headline of each tier. {'; '.join(named)}."
+    return ["## All tiers", "", told, "", *_table(["Model", *heads], rows)]
 
 
 def _references(board: Standing) -> list[str]:

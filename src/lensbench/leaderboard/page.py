@@ -1,78 +1,45 @@
-"""The board as one self-contained HTML page: no outside request, whole without JavaScript, sortable with it.
-
-The style and the script are files of this package, put into the page and allowed by their hash alone: even a
-text that slipped through unescaped could neither run nor load anything.
-"""
+"""The board as one self-contained HTML page: no outside request, whole without JavaScript, sortable with it."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from functools import cache
-from pathlib import Path
 
+from lensbench.leaderboard.columns import column_of
 from lensbench.leaderboard.detail import anchor, definition_list, detail, find_text
 from lensbench.leaderboard.escape import as_html, clean
+from lensbench.leaderboard.family import base_of, family_drift, tiers_html
+from lensbench.leaderboard.frame import document, section
 from lensbench.leaderboard.ranking import byline, ranking
 from lensbench.leaderboard.segments import compared_text
 from lensbench.leaderboard.standing import Standing
 from lensbench.leaderboard.viewcharts import matrix_html
-from lensbench.leaderboard.words import HASH, banners_html, commands, pinned_text, rank_text
+from lensbench.leaderboard.words import HASH, banners_html, board_url, commands, pinned_text, rank_text
+from lensbench.registry import SPECIMEN
 
 
-def page_text(board: Standing) -> str:
-    """index.html of a board, ending in a newline."""
-    style, script = _asset("page.css"), _asset("page.js")
-    policy = (
-        f"default-src 'none'; style-src '{_source_hash(style)}'; script-src '{_source_hash(script)}'; "
-        "img-src data:; base-uri 'none'; form-action 'none'"
-    )
+def page_text(board: Standing, linked: bool = False) -> str:
+    """index.html of a board, ending in a newline; `linked`: the boards of its family lie beside it."""
     title = as_html(clean(board.benchmark.title, 200))
-    lines = [
-        "<!doctype html>",
-        '<html lang="en">',
-        "<head>",
-        '<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="referrer" content="no-referrer">',
-        f"<title>{title}</title>",
-        f"<style>{style}</style>",
-        "</head>",
-        "<body>",
-        f"<header>{_banner(board)}<p class=kicker>lensbench leaderboard</p><h1>{title}</h1>",
-        f"{_about(board)}</header>",
-        "<main>",
-        _section("ranking", "Ranking", ranking(board)),
-        _matrix(board),
-        _apart(board),
-        _refused(board),
-        _records(board),
-        _definitions(board),
-        _check(board),
-        "</main>",
-        f"<script>{script}</script>",
-        "</body>",
-        "</html>",
+    header = f"{_banner(board)}<p class=kicker>lensbench leaderboard</p><h1>{title}</h1>{_about(board, linked)}"
+    main = [
+        section("ranking", "Ranking", ranking(board)),
+        section("tiers", "All tiers", tiers_html(board, linked) if board.tiers else ""),
+        section("views", "Worst view found" if _searched(board) else "Models by view", _matrix(board)),
+        section("drift", "Drift by stage and severity", family_drift(board, linked)),
+        section("apart", "Apart", _apart(board)),
+        section("refused", "Refused", _refused(board)),
+        section("records", "Records", _records(board)),
+        section("metrics", "What the metrics mean", _definitions(board)),
+        section("check", "Check it", _check(board)),
     ]
-    return "\n".join(filter(None, lines)) + "\n"
-
-
-@cache
-def _asset(name: str) -> str:
-    return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _source_hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return document(title, ["page.css"], header, main, "page.js")
 
 
 def _banner(board: Standing) -> str:
     return banners_html(board.benchmark.synthetic, board.benchmark.simulation is not None)
 
 
-def _about(board: Standing) -> str:
+def _about(board: Standing, linked: bool) -> str:
     benchmark, contract = board.benchmark, board.benchmark.input
     samples = f"{board.ranked[0].entry.coverage.expected:,}" if board.ranked else ""
     if benchmark.absent:
@@ -87,6 +54,7 @@ def _about(board: Standing) -> str:
         ("Classes", f"{len(benchmark.labels):,}"),
         ("Input", f"{size} {contract.colour}{resize}"),
         ("Views", _views(board)),
+        ("Tier of", _head(board, linked)),
         ("Protocol", _protocol(board)),
         ("Ranked by", f"{as_html(board.headline.title)}, {better} is better"),
         ("Intervals", f"95 %, clusters by {as_html(benchmark.cluster)}"),
@@ -99,7 +67,23 @@ def _views(board: Standing) -> str:
     views = board.benchmark.views
     if views is None:
         return ""
+    if views.search is not None:
+        asked = f"the worst of {views.search.budget} asked about in {views.tier.name}, seed {views.search.seed}"
+        return as_html(f"{asked}; reference {views.reference.name}")
     return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
+
+
+def _searched(board: Standing) -> bool:
+    return board.benchmark.views is not None and board.benchmark.views.search is not None
+
+
+def _head(board: Standing, linked: bool) -> str:
+    """Of a tier, the benchmark whose board shows all of them."""
+    head = board.benchmark.family
+    if head is None:
+        return ""
+    slug = f"{head}-{SPECIMEN}" if board.benchmark.synthetic else head
+    return f'<a href="{as_html(board_url(slug))}">{as_html(head)}</a>' if linked else as_html(head)
 
 
 def _protocol(board: Standing) -> str:
@@ -108,8 +92,8 @@ def _protocol(board: Standing) -> str:
 
 
 def _matrix(board: Standing) -> str:
-    drawn = matrix_html([row.entry for row in board.ranked])
-    return _section("views", "Models by view", drawn) if drawn else ""
+    views = board.benchmark.views
+    return matrix_html([row.entry for row in board.ranked], views, column_of(base_of(board))) if views else ""
 
 
 def _apart(board: Standing) -> str:
@@ -121,7 +105,7 @@ def _apart(board: Standing) -> str:
         for row in board.apart
     ]
     told = "Records that are not compared with the ranking, and why."
-    return _section("apart", "Apart", f"<p class=quiet>{told}</p>{_reasons('Apart', 'Model', rows)}")
+    return f"<p class=quiet>{told}</p>{_reasons('Apart', 'Model', rows)}"
 
 
 def _refused(board: Standing) -> str:
@@ -132,7 +116,7 @@ def _refused(board: Standing) -> str:
         for row in board.refused
     ]
     told = "Files among the records that are not sound ones."
-    return _section("refused", "Refused", f"<p class=quiet>{told}</p>{_reasons('Refused', 'File', rows)}")
+    return f"<p class=quiet>{told}</p>{_reasons('Refused', 'File', rows)}"
 
 
 def _reasons(label: str, what: str, rows: Sequence[str]) -> str:
@@ -144,7 +128,7 @@ def _reasons(label: str, what: str, rows: Sequence[str]) -> str:
 def _records(board: Standing) -> str:
     ranked = [detail(row.entry, board.columns, rank_text(row)) for row in board.ranked]
     apart = [detail(row.entry, board.columns, "apart", row.reason) for row in board.apart]
-    return _section("records", "Records", "\n".join([*ranked, *apart])) if ranked or apart else ""
+    return "\n".join([*ranked, *apart])
 
 
 def _definitions(board: Standing) -> str:
@@ -156,16 +140,10 @@ def _definitions(board: Standing) -> str:
         for column in board.columns
     ]
     body = f'<div class="body definitions">{definition_list(pairs)}</div>'
-    listed = f'<details class="record"><summary>{len(pairs)} definitions</summary>{body}</details>'
-    return _section("metrics", "What the metrics mean", listed)
+    return f'<details class="record"><summary>{len(pairs)} definitions</summary>{body}</details>'
 
 
 def _check(board: Standing) -> str:
     typed = as_html("\n".join(commands(board)))
     files = 'The table is also in <a href="board.csv">board.csv</a> and <a href="README.md">README.md</a>.'
-    body = f"<p>{pinned_text(board)}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"
-    return _section("check", "Check it", body)
-
-
-def _section(key: str, title: str, body: str) -> str:
-    return f'<section aria-labelledby="h-{key}"><h2 id="h-{key}">{title}</h2>{body}</section>'
+    return f"<p>{pinned_text(board)}</p><p>{HASH}</p><pre>{typed}</pre><p>{files}</p>"

@@ -6,11 +6,11 @@ One that fails is named and the others go on: a folder of strangers' files never
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lensbench.benchmark import Benchmark, benchmark_names, get_benchmark
+from lensbench.benchmark import Benchmark, benchmark_names, get_benchmark, tier_names
 from lensbench.digest import sha256_file
 from lensbench.errors import LensbenchError, ModelError, RecordError
 from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
@@ -27,7 +27,7 @@ SUBMISSIONS = "submissions"
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one submission: `state` is scored, known or failed, and `text` says it in a line."""
+    """What became of a submission on one benchmark: `state` is scored, known or failed; `text` says it in a line."""
 
     name: str
     state: str
@@ -40,30 +40,30 @@ def refresh(
     *,
     only: Sequence[str] = (),
     config: str | None = None,
+    tiers: bool = True,
     progress: Callable[[], Progress] | None = None,
     tell: Callable[[Outcome], None] = lambda _: None,
 ) -> list[Outcome]:
     """Score every `submissions/<name>/` (or those in `only`) that has no record of its model on its benchmark's digest.
 
-    `config` replaces the dataset config that their `model.toml` names: ``specimen`` scores them all without an archive.
-    `tell` is called with each outcome as it comes. Boards are not rebuilt here: see `rebuild`.
+    A model is scored on the benchmark that it names and, unless `tiers` is false, on those that are tiers of it;
+    predictions are of the named one alone. `config` replaces the dataset config that their `model.toml` names:
+    ``specimen`` scores them all without an archive. `tell` is called with each outcome as it comes. Boards are not
+    rebuilt here: see `rebuild`.
     """
     outcomes = []
     for folder in _folders(leaderboards, only):
-        try:
-            outcome = _one(folder, config, leaderboards, runs, progress)
-        except LensbenchError as error:
-            outcome = Outcome(folder.name, "failed", str(error))
-        except Exception as error:  # one stranger's file never stops the others; the bug it shows is named
-            outcome = Outcome(folder.name, "failed", f"{type(error).__name__}: {error} (a bug: please report it)")
-        tell(outcome)
-        outcomes.append(outcome)
+        for outcome in _outcomes(folder, config, tiers, leaderboards, runs, progress):
+            tell(outcome)
+            outcomes.append(outcome)
     return outcomes
 
 
 def rebuild(leaderboards: Path) -> list[Path]:
     """Write every board that has records or published references; returns the pages."""
-    return [read_board(spec, leaderboards).write(leaderboards / spec.slug) for spec in _boards(leaderboards)]
+    return [
+        read_board(spec, leaderboards).write(leaderboards / spec.slug, linked=True) for spec in _boards(leaderboards)
+    ]
 
 
 def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
@@ -75,25 +75,83 @@ def _folders(leaderboards: Path, only: Sequence[str]) -> list[Path]:
     return [path for path in found if not only or path.name in only]
 
 
-def _one(
-    folder: Path, config: str | None, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None
-) -> Outcome:
+def _outcomes(
+    folder: Path,
+    config: str | None,
+    tiers: bool,
+    leaderboards: Path,
+    runs: Path,
+    progress: Callable[[], Progress] | None,
+) -> Iterator[Outcome]:
+    """One for each benchmark that it is scored on; one that fails, and why, does not stop the others."""
+
+    def tried(name: str) -> Outcome:
+        try:
+            return _one(given, get_benchmark(name, config or given.card.config), leaderboards, runs, progress)
+        except Exception as error:
+            told = "" if name == given.benchmark else f"{name}: "
+            return Outcome(folder.name, "failed", told + _words(error))
+
+    try:
+        given = _submission(folder)
+    except Exception as error:
+        yield Outcome(folder.name, "failed", _words(error))
+        return
+    yield tried(given.benchmark)
+    try:
+        names = tier_names(given.benchmark) if tiers and given.is_model else []
+    except LensbenchError as error:
+        yield Outcome(folder.name, "failed", f"tiers of {given.benchmark}: {error}")
+        return
+    yield from map(tried, names)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong: one stranger's file never stops the others; where it shows a bug, that is named."""
+    if isinstance(error, LensbenchError):
+        return str(error)
+    return f"{type(error).__name__}: {error} (a bug: please report it)"
+
+
+@dataclass(frozen=True)
+class _Submission:
+    """A folder of `submissions/`, looked into."""
+
+    name: str
+    benchmark: str
+    """The one that it names."""
+    card: Card
+    file: Path
+    sha256: str
+
+    @property
+    def is_model(self) -> bool:
+        """Whether it can be asked again, as prediction files cannot."""
+        return bool(self.card.function) or self.file.suffix.lower() == ".onnx"
+
+
+def _submission(folder: Path) -> _Submission:
     if (folder / "model.toml").is_symlink():
         raise ModelError(f"{folder / 'model.toml'}: a link; put the file itself there")
     card = read_card(folder / "model.toml")
     if card.benchmark is None:
         raise ModelError(f'{folder / "model.toml"}: names no benchmark; add benchmark = "…"')
-    spec = get_benchmark(card.benchmark, config or card.config)
     file = folder / (card.file or "model.onnx")
     if folder.is_symlink() or file.is_symlink() or not (card.function or file.is_file()):
         raise ModelError(f"{file}: no such file; model.toml names the model or prediction file in `file`")
     sha256 = declared_function(card).sha256 if card.function else sha256_file(file)
-    record = leaderboards / spec.slug / "records" / f"{folder.name}.json"
-    if _scored(record, spec, sha256, card):
-        return Outcome(folder.name, "known", f"already on {spec.slug}")
-    done = _score(file, card, spec, runs / spec.slug / f"submission-{folder.name}", progress)
+    return _Submission(folder.name, card.benchmark, card, file, sha256)
+
+
+def _one(
+    given: _Submission, spec: Benchmark, leaderboards: Path, runs: Path, progress: Callable[[], Progress] | None
+) -> Outcome:
+    record = leaderboards / spec.slug / "records" / f"{given.name}.json"
+    if _scored(record, spec, given.sha256, given.card):
+        return Outcome(given.name, "known", f"already on {spec.slug}")
+    done = _score(given, spec, runs / spec.slug / f"submission-{given.name}", progress)
     predictions = done.folder / "predictions.parquet"
-    target = leaderboards / spec.slug / "predictions" / f"{folder.name}.parquet"
+    target = leaderboards / spec.slug / "predictions" / f"{given.name}.parquet"
     if predictions.is_file():
         with atomic(target) as part:
             shutil.copyfile(predictions, part)
@@ -102,11 +160,12 @@ def _one(
     write_record(done.record, record)
     value = done.record.value(spec.headline)
     shown = "–" if value is None else f"{value:.4f}"
-    return Outcome(folder.name, "scored", f"{spec.headline} {shown} on {spec.slug}")
+    return Outcome(given.name, "scored", f"{spec.headline} {shown} on {spec.slug}")
 
 
-def _score(file: Path, card: Card, spec: Benchmark, out: Path, progress: Callable[[], Progress] | None) -> Evaluated:
-    if card.function or file.suffix.lower() == ".onnx":
+def _score(given: _Submission, spec: Benchmark, out: Path, progress: Callable[[], Progress] | None) -> Evaluated:
+    card, file = given.card, given.file
+    if given.is_model:
         return evaluate(
             file.parent if card.function else file, spec, out=out, progress=progress() if progress else None
         )

@@ -21,6 +21,9 @@ from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Evaluated, Ground
 from lensbench.isp.after import eight_bits
 from lensbench.isp.sheet import sheet_of
+from lensbench.leaderboard.columns import column_of
+from lensbench.leaderboard.driftcharts import DRIFT, Line, curves_of, drift_html
+from lensbench.leaderboard.escape import as_html
 from lensbench.leaderboard.gallery import Report, report_text, within_budget, worst_first
 from lensbench.leaderboard.outlines import Drawing, draw
 from lensbench.leaderboard.segments import compared_text
@@ -34,6 +37,7 @@ from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
 from lensbench.viewrunner import Image
+from lensbench.viewspec import Views
 
 MOST = 24
 """Pictures on a page."""
@@ -83,7 +87,7 @@ def report_of(result: Mapping[str, Any], spec: Benchmark) -> Report:
         images=[
             (one["id"], ImageScore(**{key: one[key] for key in one if key != "id"})) for one in result.get("images", [])
         ],
-        views=_views(parse_views(result)) if "grid" in result else "",
+        views=_views(parse_views(result), spec) if "grid" in result else "",
         notes=[f"Assumed: {text}" for text in result["assumed"]] + list(result["notes"]),
     )
 
@@ -100,31 +104,39 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if "grid" in result:
         grid = result["grid"]
-        facts.append(("Views", f"{len(result['views'])} of {grid['tier']}, reference {grid['reference']}"))
+        count = f"{result['search']['budget']} asked about in" if "search" in result else f"{len(result['views'])} of"
+        facts.append(("Views", f"{count} {grid['tier']}, reference {grid['reference']}"))
         told = "images as published, answers of the reference view"  # a mask is drawn on what lies on disk
         masks = result["benchmark"].get("simulated") and "images" in result
         facts.append(("Images and pictures", told if masks else "of the reference view"))
     return facts
 
 
-def _views(viewing: Viewing) -> str:
-    frames = frames_html(viewing)
-    return views_html(viewing) + (f"<h3>Frames that lose most</h3>{frames}" if frames else "")
+def _views(viewing: Viewing, spec: Benchmark) -> str:
+    """Drift curves where a stage has several severities, each view, and the frames that lose most."""
+    frames, of = frames_html(viewing), column_of(viewing.base)
+    line = Line("the model", viewing.scores(of.id))
+    drift = drift_html(curves_of(spec.views), [line], of, viewing.reference)
+    return (
+        (f"<p class=quiet>{as_html(of.title)} {DRIFT}</p>{drift}" if drift else "")
+        + views_html(viewing)
+        + (f"<h3>Frames that lose most</h3>{frames}" if frames else "")
+    )
 
 
 def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, bytes]]:
     """Contact sheets of the frames that fared worst, as PNG, as many as a page has room for."""
-    views, frames, budget = ground.spec.views, open_frames(ground), SHEETS_BYTES
+    views, budget = ground.spec.views, SHEETS_BYTES
     assert views is not None
-    last = {places[-1] for places in views.series.values()}
-    shown = [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
+    shown = _shown(views, result)
+    frames = replace(open_frames(ground), views=tuple(views.shown[place] for place in shown), reference=0)
     room = frames.room()
-    for one in result["frames"][:SHEETS]:
+    for one in result["frames"][: SHEETS * 2 if "search" in result else SHEETS]:
         at = ground.ids.index(one["id"])
         developed: dict[int, Image] = {}
         for places, images in room.images(at):
             developed.update(zip(places, images, strict=True))
-        pictures = [(views.names[place], _fitted(eight_bits(developed[place]))) for place in shown]
+        pictures = [(view.name, _fitted(eight_bits(developed[place]))) for place, view in enumerate(frames.views)]
         sheet = sheet_of(pictures, pictures[0][1].shape[:2], len(pictures))
         written, png = cv2.imencode(".png", np.ascontiguousarray(sheet[..., ::-1]))
         budget -= png.size
@@ -132,6 +144,14 @@ def _sheets(result: Mapping[str, Any], ground: Ground) -> Iterator[tuple[str, by
             return
         told = f"{one['id']}: {one['reference']:.3f} in the reference view, {one['least']:.3f} in {one['view']}"
         yield told, png.tobytes()
+
+
+def _shown(views: Views, result: Mapping[str, Any]) -> list[int]:
+    """Which views a sheet has room for; of a search the reference and the worst."""
+    if "search" in result:
+        return [views.at, views.names.index(result["search"]["worst"]["name"])]
+    last = {places[-1] for places in views.series.values()}
+    return [at for at in range(len(views.names)) if len(views.names) <= VIEWS or at in {views.at, *last}]
 
 
 def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

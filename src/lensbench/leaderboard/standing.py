@@ -52,6 +52,8 @@ class Standing:
     ranked: tuple[Ranked, ...]
     apart: tuple[Apart, ...]
     refused: tuple[Refused, ...]
+    tiers: tuple[Standing, ...] = ()
+    """The standings of the benchmarks that are tiers of this one."""
 
     @property
     def references(self) -> tuple[Reference, ...]:

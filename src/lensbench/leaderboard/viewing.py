@@ -10,6 +10,7 @@ from lensbench.errors import RecordError
 from lensbench.isp.tiers import MOST
 from lensbench.leaderboard.fields import BOUNDS, NAME, items, mapping, number, text, truth, whole
 from lensbench.leaderboard.scores import NO_SCORE, Score, parse_score, parse_scores
+from lensbench.leaderboard.searching import Searching, parse_search
 
 FRAMES = 100
 
@@ -59,6 +60,12 @@ class Viewing:
     views: tuple[ViewRow, ...]
     stages: tuple[StageRow, ...]
     frames: tuple[FrameRow, ...]
+    search: Searching | None = None
+    """How the worst of the views was found, where they are no grid."""
+
+    def scores(self, metric: str) -> dict[str, Score]:
+        """The score of one metric by the name of the view."""
+        return {view.name: view.score(metric) for view in self.views}
 
 
 def parse_views(result: Mapping[str, Any]) -> Viewing:
@@ -78,6 +85,7 @@ def parse_views(result: Mapping[str, Any]) -> Viewing:
         views,
         tuple(_stage(i, one) for i, one in enumerate(items(result.get("stages"), "stages", MOST))),
         tuple(_frame(i, one) for i, one in enumerate(items(result.get("frames"), "frames", FRAMES))),
+        parse_search(result),
     )
 
 

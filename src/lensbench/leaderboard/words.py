@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from lensbench.leaderboard.standing import Ranked, Standing
 from lensbench.registry import registry_words
 
@@ -42,6 +44,11 @@ def pinned_text(board: Standing) -> str:
     """What the board's digest is over."""
     protocol = " Of this segmentation benchmark it is also over the protocol, every rule of it."
     return PINNED + (protocol if board.benchmark.protocol else "")
+
+
+def board_url(slug: str, file: str = "index.html") -> str:
+    """Where another board lies, as seen from one beside it."""
+    return f"../{quote(slug)}/{file}"
 
 
 def rank_text(row: Ranked) -> str:

@@ -117,6 +117,13 @@ def merge_masks(parts: Sequence[Path], path: Path) -> None:
     write_masks(path, (row for part in parts for row in read_masks(part)), kind, stated)
 
 
+def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Write rows that are packed already, those of other stored files, as they come."""
+    with _writer(path, schema) as writer:
+        for table in tables:
+            writer.write_table(table, row_group_size=GROUP)
+
+
 def stated_of(path: Path) -> tuple[Kind, dict[str, Any]]:
     """(kind, what was stated when it was written); raises ModelError for a file that `write_masks` did not write."""
     with _open(path) as file:

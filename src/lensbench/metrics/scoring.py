@@ -31,7 +31,7 @@ from lensbench.metrics.instances import CLASS_IOU, MASK_METRICS, class_iou
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
 from lensbench.metrics.torch_metrics import PREFIX as TORCH
 from lensbench.metrics.torch_metrics import Arguments, torch_metric
-from lensbench.metrics.views import ViewPrediction, split_id, view_metric
+from lensbench.metrics.views import ViewPrediction, base_arguments, split_id, view_metric
 from lensbench.stats import jackknife
 
 BLOCK = 4_096
@@ -73,8 +73,8 @@ def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
     Raises:
         BenchmarkError: there is none; the message names the nearest.
     """
-    if over := split_id(metric_id):
-        return view_metric(over[0], get_metric(over[1], arguments))
+    if base := base_of(metric_id, arguments):
+        return view_metric(metric_id.partition(":")[0], base, arguments)
     if metric_id.startswith(TORCH):
         return torch_metric(metric_id, arguments)
     if arguments:
@@ -85,6 +85,12 @@ def get_metric(metric_id: str, arguments: Arguments | None = None) -> Metric:
     if found is None:
         raise BenchmarkError(f"unknown metric {metric_id!r}{nearest(metric_id, [*METRICS, *VIEW_METRICS])}")
     return found
+
+
+def base_of(metric_id: str, arguments: Arguments | None = None) -> Metric | None:
+    """The metric that one over views is made of, None for any other id; `arguments` are those of the whole."""
+    over = split_id(metric_id)
+    return get_metric(over[1], base_arguments(over[0], arguments)) if over else None
 
 
 def score(
@@ -106,7 +112,7 @@ def score(
         clusters: (n,) whole numbers, equal for samples of one group; the intervals leave these groups out in
             turn.
         class_info: attributes of the classes, for the plankton and coarse-taxon scores.
-        arguments: by metric id, those of torchmetrics' classes.
+        arguments: by metric id, those of torchmetrics' classes and a reference model's errors.
         computed: rows that are there already; those that are worked out are added.
 
     Raises:

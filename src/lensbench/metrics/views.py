@@ -30,6 +30,7 @@ from lensbench.metrics.base import (
     n_rows,
 )
 from lensbench.metrics.masks import MaskPrediction, MaskTruth
+from lensbench.metrics.relative import NOT_SCORED, ReferenceErrors, error_in, reference_errors
 from lensbench.stats import Interval, Scale, extreme
 
 ROLE = "view_role"
@@ -76,6 +77,11 @@ class ViewPrediction:
     def view(self, index: int) -> Prediction | MaskPrediction:
         """The answers in one view."""
         return self.flat.take(self.places(np.arange(len(self), dtype=np.intp))[:, index])
+
+    @property
+    def compared(self) -> set[str]:
+        """The names of the grid's views."""
+        return {name for name, of_grid in zip(self.names, self.grid, strict=True) if of_grid}
 
     @property
     def roles(self) -> NDArray[np.uint8]:
@@ -170,6 +176,10 @@ def _relative(reference: FloatArray, grid: FloatArray, others: FloatArray, sign:
     return np.asarray(np.divide(loss, reference, out=np.full(np.shape(loss), np.nan), where=reference != 0))
 
 
+def _error_sum(reference: FloatArray, grid: FloatArray, others: FloatArray, sign: int) -> FloatArray:
+    return np.asarray(error_in(grid, "higher" if sign > 0 else "lower").sum(axis=0))
+
+
 @dataclass(frozen=True)
 class _Kind:
     """One way to make a value of many."""
@@ -186,6 +196,8 @@ class _Kind:
     """It needs a view beside the reference."""
     interval: str = "jackknife"
     """``extreme`` where it is the least or the largest of many, which the jackknife does not serve, or ``none``."""
+    relative: bool = False
+    """It is divided by the sum of a reference model's errors, which its arguments state."""
 
 
 KINDS: Mapping[str, _Kind] = {
@@ -207,6 +219,11 @@ KINDS: Mapping[str, _Kind] = {
     "relative_drop": _Kind(
         _relative, "{}, relative drop", "drop_mean over the value of the reference", "real", loss=True, others=True
     ),
+    "risp": _Kind(
+        _error_sum, "{}, error relative to a reference model",
+        "sum over the grid's views of the error (1 - value, or the value where lower is better) over the same sum of "
+        "a reference model, taken as given", "positive", loss=True, relative=True,
+    ),
 }  # fmt: skip
 """What a value may be made of: ``<name>:<id of a metric>``."""
 
@@ -217,12 +234,22 @@ def split_id(metric_id: str) -> tuple[str, str] | None:
     return (what, base) if colon and what in KINDS else None
 
 
-def view_metric(what: str, base: Metric) -> Metric:
-    """The metric ``<what>:<base>``; raises BenchmarkError for a base that is itself over views."""
+def base_arguments(what: str, arguments: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What the arguments of a metric over views say to the metric that it is made of: nothing of a reference model."""
+    return None if KINDS[what].relative else arguments
+
+
+def view_metric(what: str, base: Metric, arguments: Mapping[str, Any] | None = None) -> Metric:
+    """The metric ``<what>:<base>``; of the arguments it looks only at a reference model's errors.
+
+    Raises BenchmarkError for a base that is itself over views, or errors that are none.
+    """
+    name = f"{what}:{base.id}"
     if base.views:
-        raise BenchmarkError(f"metric {what}:{base.id}: {base.id} is over views already")
+        raise BenchmarkError(f"metric {name}: {base.id} is over views already")
     kind, sign = KINDS[what], 1 if base.direction == "higher" else -1
-    over = partial(_combined, kind, sign)
+    against = reference_errors(name, base, arguments) if kind.relative else None
+    over = partial(_combined, kind, sign, against)
 
     def reduce(rows: Rows) -> float | None:
         if not n_rows(rows):
@@ -236,7 +263,7 @@ def view_metric(what: str, base: Metric) -> Metric:
         return over(without_by_view(base, rows, group, n_groups), rows[ROLE][0])
 
     return Metric(
-        id=f"{what}:{base.id}",
+        id=name,
         version=base.version + kind.version - 1,  # another one whenever either changes
         direction="lower" if kind.loss else base.direction,
         scale=kind.scale or base.scale,
@@ -247,7 +274,7 @@ def view_metric(what: str, base: Metric) -> Metric:
         reduce=reduce,
         without=without,
         keep=None if base.keep is None else partial(_kept, base.keep),
-        lacks=partial(_lacks, base, kind),
+        lacks=partial(_lacks, base, kind, against),
         ready=base.ready,
         tasks=base.tasks,
         views=True,
@@ -258,10 +285,13 @@ def view_metric(what: str, base: Metric) -> Metric:
 SOURCE = "Oala et al., TMLR 2023; the worst of groups: Sagawa et al., ICLR 2020"
 
 
-def _combined(kind: _Kind, sign: int, values: FloatArray, roles: NDArray[np.uint8]) -> FloatArray:
+def _combined(
+    kind: _Kind, sign: int, against: ReferenceErrors | None, values: FloatArray, roles: NDArray[np.uint8]
+) -> FloatArray:
     """Of (V, …) the value that is made of them, (…); NaN where one that it needs is."""
     reference = values[int(np.flatnonzero(roles & REFERENCE)[0])]
-    return kind.work(reference, values[(roles & GRID) > 0], values[roles == GRID], sign)
+    found = kind.work(reference, values[(roles & GRID) > 0], values[roles == GRID], sign)
+    return found / against.total if against else found
 
 
 def _kept(keep: Callable[[Rows], NDArray[np.bool_]], rows: Rows) -> NDArray[np.bool_]:
@@ -269,11 +299,13 @@ def _kept(keep: Callable[[Rows], NDArray[np.bool_]], rows: Rows) -> NDArray[np.b
     return keep(rows_of_view(rows, 0))
 
 
-def _lacks(base: Metric, kind: _Kind, truth: Any, prediction: Any) -> str | None:
+def _lacks(base: Metric, kind: _Kind, against: ReferenceErrors | None, truth: Any, prediction: Any) -> str | None:
     if not isinstance(prediction, ViewPrediction):
         return "needs answers in several views"
     if kind.others and not (prediction.roles == GRID).any():
         return "needs a view beside the reference"
+    if kind.relative and (against is None or against.errors.keys() != prediction.compared):
+        return NOT_SCORED
     return base.lacks(truth, prediction.flat)
 
 
