@@ -49,6 +49,7 @@ def test_images_become_simulated_frames_and_their_metrics_those_over_views(name:
     agree = {"all_views:top1", "flip_rate", "consistency"} if name == FLOWCAM else {"mask_consistency"}
     assert head | agree <= set(spec.metrics)
     assert {f"worst_view:{metric}" for metric in plain.metrics} <= set(spec.metrics)
+    assert not any(metric.startswith("risp:") for metric in spec.metrics), "there is no reference model"
     assert all(get_metric(metric).views and get_metric(metric).version == v for metric, v in spec.metrics.items())
     for same in ("input", "labels", "manifest", "cluster", "protocol", "kinds", "expected"):
         assert getattr(spec, same) == getattr(plain, same), same
@@ -98,6 +99,14 @@ def test_raw_frames_in_other_views_keep_the_benchmarks_reference_beside_them() -
     assert alone.views is not None and alone.views.grid == (False, True)
     within = in_views(spec, spec.views.reference)  # the one view that is the reference itself
     assert within.views is not None and within.views.grid == (True,) and within.views.at == 0
+
+
+def test_a_reference_models_errors_are_of_no_other_views() -> None:
+    plain = get_benchmark(MICRO, "specimen")
+    other = in_views(plain, "paper-12")  # whose views have the names of the benchmark's own
+    assert record(plain).result["metrics"]["risp:macro_recall"]["value"] == 0.0
+    found = record(other).result["metrics"]["risp:macro_recall"]
+    assert found["value"] is None and "no reference model has been scored" in found["reason"]
 
 
 def test_the_command_means_the_headlines_tier() -> None:

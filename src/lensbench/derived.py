@@ -18,11 +18,14 @@ from lensbench.isp.tiers import HEADLINE, REFERENCE, Tier, get_tier, reference, 
 from lensbench.isp.view import View, read_view
 from lensbench.metrics import get_metric
 from lensbench.metrics.views import KINDS
+from lensbench.reference import RELATIVE, unrelated
 from lensbench.viewspec import OUTSIDE, Views
 
 SIMULATED = "-isp-simulated"
 OTHERS = ("worst_view", "clean")
-"""What is made of a metric that is not the headline; of that one everything is."""
+"""What is made of a metric that is not the headline."""
+HEADLINES = (*OTHERS, *(kind for kind in KINDS if kind not in OTHERS and f"{kind}:" != RELATIVE))
+"""What is made of that one: everything but what is relative to a reference model, of which there is none."""
 AGREEMENT = {
     "classification": ("all_views:top1", "flip_rate", "consistency"),
     "segmentation": ("all_views:iou_fg_macro", "mask_consistency"),
@@ -67,6 +70,7 @@ def _otherwise(spec: Benchmark, views: Views, tier: Tier) -> Benchmark:
         name=f"{spec.name}-in-{tier.name}",
         title=f"{spec.title}; here in {_words(tier)} instead",
         references=(),
+        arguments=unrelated(spec.arguments),  # a reference model's errors hold in the views that it was scored in
         views=_beside(tier, views.reference),
         made_of=_made_of(spec, tier),
     )
@@ -103,7 +107,7 @@ def _simulated(spec: Benchmark, tier: Tier) -> Benchmark:
 def _over_views(spec: Benchmark) -> Iterator[tuple[str, str | None]]:
     """(metric over views, the one that it is made of): of the headline every kind, the worst view first."""
     for base in spec.metrics:
-        kinds = OTHERS if base != spec.headline else (*OTHERS, *(kind for kind in KINDS if kind not in OTHERS))
+        kinds = OTHERS if base != spec.headline else HEADLINES
         yield from ((f"{kind}:{base}", base) for kind in kinds)
         if base == spec.headline:
             yield from ((metric, None) for metric in AGREEMENT[spec.task])
