@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lensbench.isp.colour import Affine
 from lensbench.isp.compiled import image, mosaic
-from lensbench.isp.demosaic import PAD, edge_lines, extended, mirrored
+from lensbench.isp.demosaic import PAD, REFLECTED, REPEATED, extended, mirrored
 from lensbench.isp.engine import Box, Image, Raw
 from lensbench.isp.levels import Levels
 from lensbench.isp.luma import gaussian, median, sharpening
@@ -34,17 +34,16 @@ class Numba:
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """See `Engine`."""
         repeat = view.edges == "published" and view.demosaic != "menon2007"
-        mode = "symmetric" if repeat else "reflect"
-        planes = mosaic.split(extended(levels, red, PAD[view.demosaic], mode))
+        planes = mosaic.split(extended(levels, red, PAD[view.demosaic], REPEATED if repeat else REFLECTED))
         if view.demosaic == "menon2007":
             planes = _menon(planes, levels.shape, red)
+        elif view.demosaic == "malvar2004":
+            planes = mosaic.malvar(planes)
         else:
-            planes = (mosaic.bilinear if view.demosaic == "bilinear" else mosaic.malvar)(planes)
+            planes = mosaic.bilinear(planes)
+            if repeat:
+                mosaic.repeat_edges(planes, levels, *red)
         found: Image = mosaic.matched(planes, matrix, *red, *levels.shape)
-        if repeat and view.demosaic == "bilinear":
-            for (row, column), (r, g, b) in edge_lines(levels, red):
-                for channel, (w0, w1, w2, w3) in enumerate(matrix):
-                    found[channel, row, column] = r * w0 + g * w1 + b * w2 + w3
         return found
 
     def sharpened(self, y: Image, view: View) -> Image:
