@@ -17,7 +17,7 @@ from lensbench.isp.demosaic import PAD, REFLECTED, REPEATED, extended, mirrored
 from lensbench.isp.engine import Box, Image, Raw
 from lensbench.isp.levels import Levels
 from lensbench.isp.luma import gaussian, median, sharpening
-from lensbench.isp.tone import coefficients
+from lensbench.isp.tone import STEEPEST, coefficients
 from lensbench.isp.view import View
 
 Array = NDArray[Any]
@@ -60,13 +60,14 @@ class Numba:
             done = image.unsharp(y, weights, np.float32(view.sharpen_amount))
         return done
 
-    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+    def finished(self, y: Image, differences: Image, view: View, part: Box, out: Image, place: Box) -> None:
         """See `Engine`."""
         smooth = gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
         light = median(y) if view.denoise == "median" else y
-        corner = box[0].start, box[1].start
-        by_row = out.transpose(1, 0, 2)  # of one layout to the compiler, whole or a part
-        image.finish(light, chroma, smooth, *corner, coefficients(view.gamma), np.float32(view.contrast), by_row)
+        rows, columns = part
+        inner = rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+        curve = view.gamma > STEEPEST, coefficients(view.gamma), np.float32(view.contrast)
+        image.finish(light, differences, smooth, curve, inner, out, place[0].start, place[1].start)
 
 
 def _menon(planes: Array, shape: tuple[int, ...], red: tuple[int, int]) -> Array:

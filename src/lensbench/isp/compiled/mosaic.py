@@ -46,11 +46,11 @@ def split(levels: Array) -> Array:
 
 @compiled
 def matched(planes: Array, matrix: Array, top: int, left: int, height: int, width: int) -> Array:
-    """3×H×W of 3×4 planes by channel and site: the affine map, and the sites put together.
+    """4×H×W of 3×4 planes by channel and site: the affine map, and the sites put together.
 
     The frame begins at `top`, `left` of what the planes hold.
     """
-    out = np.empty((3, height, width), np.float32)
+    out = np.empty((4, height, width), np.float32)
     red, green, blue = np.empty((3, 2 * planes.shape[3]), np.float32)
     for i in range(height):
         row, a = (i + top) % 2, (i + top) // 2
@@ -59,7 +59,7 @@ def matched(planes: Array, matrix: Array, top: int, left: int, height: int, widt
             for k in range(len(even)):
                 line[2 * k], line[2 * k + 1] = even[k], odd[k]
         r, g, b = red[left:], green[left:], blue[left:]
-        for number in range(3):
+        for number in range(4):
             w0, w1, w2, w3 = matrix[number, 0], matrix[number, 1], matrix[number, 2], matrix[number, 3]
             to = out[number, i]
             for k in range(width):
