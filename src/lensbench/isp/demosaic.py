@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,13 +26,14 @@ HALO = {"bilinear": 2, "malvar2004": 2, "menon2007": 8}
 """How far a pixel looks, in whole cells."""
 PAD = {"bilinear": 2, "malvar2004": 2, "menon2007": 10}
 """By how much the frame is continued: two pixels for each step that looks at neighbours."""
+REFLECTED, REPEATED = cv2.BORDER_REFLECT_101, cv2.BORDER_REFLECT
 THIRD = np.float32(1 / 3)
 
 
 def demosaic(levels: Levels, method: str, red: tuple[int, int], edges: str) -> RGB:
     """The three channels of a mosaic whose cell has its red site at `red`."""
     repeat = edges == "published" and method != "menon2007"
-    planes = sites(extended(levels, red, PAD[method], "symmetric" if repeat else "reflect"))
+    planes = sites(extended(levels, red, PAD[method], REPEATED if repeat else REFLECTED))
     if method == "menon2007":
         rgb = _menon(planes, levels.shape, red)
     else:
@@ -47,9 +49,10 @@ def demosaic(levels: Levels, method: str, red: tuple[int, int], edges: str) -> R
     return rgb
 
 
-def extended(levels: Plane, red: tuple[int, int], pad: int, mode: Any) -> Plane:
+def extended(levels: Plane, red: tuple[int, int], pad: int, border: int) -> Plane:
     """The frame continued by `pad` on all sides, and by one more where that makes it begin with a red site."""
-    return np.pad(levels, [(pad + offset, pad + offset) for offset in red], mode=mode)
+    down, right = (pad + offset for offset in red)
+    return np.asarray(cv2.copyMakeBorder(levels, down, down, right, right, border))
 
 
 def in_frame(rgb: RGB, shape: tuple[int, ...], red: tuple[int, int]) -> RGB:
@@ -225,10 +228,10 @@ def _own(d: Plane) -> Plane:
 def mirrored(flat_r: Plane, flat_b: Plane, red: tuple[int, int]) -> Pair:
     """The choices at red and blue sites, continued past the frame's edges as the frame is."""
     row, column = red
-    whole = np.zeros([2 * length for length in flat_r.shape], np.bool_)
+    whole = np.zeros([2 * length for length in flat_r.shape], np.uint8)
     whole[row::2, column::2] = flat_r
     whole[1 - row :: 2, 1 - column :: 2] = flat_b
-    whole = extended(whole, red, PAD["menon2007"] - 2, "reflect")
+    whole = extended(whole, red, PAD["menon2007"] - 2, REFLECTED).view(np.bool_)
     return whole[0::2, 0::2], whole[1::2, 1::2]
 
 

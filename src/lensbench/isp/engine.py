@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.isp.colour import Affine, luma_chroma
+from lensbench.isp.colour import Affine, luma_differences
 from lensbench.isp.demosaic import demosaic
 from lensbench.isp.levels import Levels, levels_of
 from lensbench.isp.luma import denoised, sharpened
@@ -29,13 +29,13 @@ class Engine(Protocol):
         """The levels of a mosaic, by the table of each site of its cell."""
 
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
-        """3×H×W: Y, B − Y and R − Y of a mosaic."""
+        """4×H×W: Y, R − Y, G − Y and B − Y of a mosaic."""
 
     def sharpened(self, y: Image, view: View) -> Image:
         """The luma after sharpening."""
 
-    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
-        """Denoise, and write the image of the rows and columns in `box` into `out`."""
+    def finished(self, y: Image, differences: Image, view: View, part: Box, out: Image, place: Box) -> None:
+        """Denoise, and write the image of the rows and columns in `part` into those in `place` of `out`."""
 
 
 class Numpy:
@@ -47,13 +47,13 @@ class Numpy:
 
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """See `Engine`."""
-        return luma_chroma(demosaic(levels, view.demosaic, red, view.edges), matrix)
+        return luma_differences(demosaic(levels, view.demosaic, red, view.edges), matrix)
 
     def sharpened(self, y: Image, view: View) -> Image:
         """See `Engine`."""
         return sharpened(y, view)
 
-    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+    def finished(self, y: Image, differences: Image, view: View, part: Box, out: Image, place: Box) -> None:
         """See `Engine`."""
-        rows, columns = box
-        developed(denoised(y, view)[box], chroma[:, rows, columns], view.gamma, view.contrast, out)
+        of = denoised(y, view)[part], differences[:, *part]
+        developed(*of, view.gamma, view.contrast, out[:, *place])

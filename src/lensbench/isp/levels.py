@@ -90,9 +90,11 @@ def sites(levels: NDArray[Any]) -> NDArray[Any]:
 def joined(planes: NDArray[Any]) -> NDArray[Any]:
     """…×2×2×H/2×W/2 as …×H×W: the inverse of `sites`, for any number of leading axes."""
     *lead, _, _, height, width = planes.shape
-    axes = len(lead)
-    order = (*range(axes), axes + 2, axes, axes + 3, axes + 1)
-    return np.ascontiguousarray(planes.transpose(order)).reshape(*lead, 2 * height, 2 * width)
+    out = np.empty((*lead, 2 * height, 2 * width), planes.dtype)
+    for site in range(4):  # as the transpose of an array of six axes it takes five times as long
+        row, column = divmod(site, 2)
+        out[..., row::2, column::2] = planes[..., row, column, :, :]
+    return out
 
 
 def levels_of(raw: NDArray[np.uint16], table: NDArray[np.int32]) -> Levels:
@@ -100,5 +102,5 @@ def levels_of(raw: NDArray[np.uint16], table: NDArray[np.int32]) -> Levels:
     out = np.empty(raw.shape, np.int32)
     for site in range(4):
         row, column = divmod(site, 2)
-        out[row::2, column::2] = table[site][raw[row::2, column::2]]
+        out[row::2, column::2] = table[site].take(raw[row::2, column::2])
     return out

@@ -76,8 +76,8 @@ def median(y: Plane) -> Plane:
 def along(y: Plane, weights: NDArray[np.float32], axis: int) -> Plane:
     """A symmetric kernel along one axis: the middle first, then pair by pair outwards."""
     reach, length = len(weights) - 1, y.shape[axis]
-    width = [(reach, reach) if a == axis else (0, 0) for a in (0, 1)]
-    padded = np.pad(y, width, mode="symmetric")
+    down, right = (reach, 0) if axis == 0 else (0, reach)
+    padded: Plane = np.asarray(cv2.copyMakeBorder(y, down, down, right, right, cv2.BORDER_REFLECT), np.float32)
 
     def shifted(by: int) -> Plane:
         begin = reach + by
@@ -93,7 +93,7 @@ def along(y: Plane, weights: NDArray[np.float32], axis: int) -> Plane:
 
 
 def _cross(y: Plane, weights: NDArray[np.float32], *, zero: bool) -> Plane:
-    padded = np.pad(y, 1) if zero else np.pad(y, 1, mode="symmetric")
+    padded = cv2.copyMakeBorder(y, 1, 1, 1, 1, cv2.BORDER_CONSTANT if zero else cv2.BORDER_REFLECT)
     pair = padded[:-2, 1:-1] + padded[2:, 1:-1]
     pair += padded[1:-1, :-2]
     pair += padded[1:-1, 2:]

@@ -13,6 +13,7 @@ from lensbench.isp.after import as_a_whole, finish_whole
 from lensbench.isp.camera import Camera
 from lensbench.isp.colour import Affine, affine
 from lensbench.isp.demosaic import HALO
+from lensbench.isp.engine import Box
 from lensbench.isp.engines import get_engine
 from lensbench.isp.frame import as_mosaic
 from lensbench.isp.levels import stage, tables
@@ -90,9 +91,8 @@ class Developer:
         image = np.empty(shape, np.float32) if out is None else out
         if image.shape != shape or image.dtype != np.float32:
             raise ValueError(f"out is {image.dtype} {image.shape}, not float32 {shape}")
-        for top, left in _corners(mosaic.shape, self._tile):
-            box = slice(top, top + self._tile), slice(left, left + self._tile)
-            self._develop(mosaic, box, [view[:, box[0], box[1]] for view in image])
+        for box in _boxes(mosaic.shape, self._tile):
+            self._develop(mosaic, box, image, box)
         for view, whole in zip(self.views, image, strict=True):
             finish_whole(whole, view, sample)
         return image
@@ -107,37 +107,34 @@ class Developer:
             if as_a_whole(view):
                 raise ViewError(f"view {view.name or view.digest[:8]} needs the whole image: it has no tiles")
         mosaic = as_mosaic(raw)
-        side = self._tile
-        buffer = np.empty((len(self.views), 3, side, side), np.float32)
-        for top, left in _corners(mosaic.shape, side):
-            height, width = min(side, mosaic.shape[0] - top), min(side, mosaic.shape[1] - left)
-            images = [view[:, :height, :width] for view in buffer]
-            self._develop(mosaic, (slice(top, top + height), slice(left, left + width)), images)
-            for number, image in enumerate(images):
-                yield Tile(number, top, left, image)
+        buffer = np.empty((len(self.views), 3, self._tile, self._tile), np.float32)
+        for box in _boxes(mosaic.shape, self._tile):
+            place = slice(0, box[0].stop - box[0].start), slice(0, box[1].stop - box[1].start)
+            self._develop(mosaic, box, buffer, place)
+            for number, image in enumerate(buffer[:, :, *place]):
+                yield Tile(number, box[0].start, box[1].start, image)
 
-    def _develop(self, raw: Raw, box: tuple[slice, slice], outs: list[Image]) -> None:
+    def _develop(self, raw: Raw, box: Box, out: Image, place: Box) -> None:
         around = [slice(max(0, s.start - self._halo), s.stop + self._halo) for s in box]
-        inner = tuple(slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
-        part = raw[around[0], around[1]]
-        rows, columns = (slice(i.start, min(i.stop, n)) for i, n in zip(inner, part.shape, strict=True))
+        rows, columns = (slice(s.start - a.start, s.stop - a.start) for s, a in zip(box, around, strict=True))
+        mosaic = raw[around[0], around[1]]
         done: dict[tuple[Any, ...], Any] = {}
-        for step, out in zip(self._steps, outs, strict=True):
+        for step, image in zip(self._steps, out, strict=True):
             if step.sharpened not in done:
                 if step.colours not in done:
                     if step.levels not in done:
-                        done[step.levels] = self._engine.levels(part, step.table)
+                        done[step.levels] = self._engine.levels(mosaic, step.table)
                     levels = done[step.levels]
                     done[step.colours] = self._engine.colours(levels, self.camera.red, step.view, step.matrix)
                 done[step.sharpened] = self._engine.sharpened(done[step.colours][0], step.view)
-            chroma = done[step.colours][1:]
-            self._engine.finished(done[step.sharpened], chroma, step.view, (rows, columns), out)
+            of = done[step.sharpened], done[step.colours][1:]
+            self._engine.finished(*of, step.view, (rows, columns), image, place)
 
 
-def _corners(shape: tuple[int, ...], side: int) -> Iterator[tuple[int, int]]:
+def _boxes(shape: tuple[int, ...], side: int) -> Iterator[Box]:
     for top in range(0, shape[0], side):
         for left in range(0, shape[1], side):
-            yield top, left
+            yield slice(top, min(top + side, shape[0])), slice(left, min(left + side, shape[1]))
 
 
 def develop(raw: NDArray[Any], camera: Camera, view: View, engine: str | None = None, sample: str = "") -> Image:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from lensbench.isp.colour import Affine
 from lensbench.isp.compiled import image, mosaic
-from lensbench.isp.demosaic import PAD, edge_lines, extended, mirrored
+from lensbench.isp.demosaic import PAD, REFLECTED, REPEATED, extended, mirrored
 from lensbench.isp.engine import Box, Image, Raw
 from lensbench.isp.levels import Levels
 from lensbench.isp.luma import gaussian, median, sharpening
-from lensbench.isp.tone import coefficients
+from lensbench.isp.tone import STEEPEST, coefficients
 from lensbench.isp.view import View
 
 Array = NDArray[Any]
@@ -34,17 +34,16 @@ class Numba:
     def colours(self, levels: Levels, red: tuple[int, int], view: View, matrix: Affine) -> Image:
         """See `Engine`."""
         repeat = view.edges == "published" and view.demosaic != "menon2007"
-        mode = "symmetric" if repeat else "reflect"
-        planes = mosaic.split(extended(levels, red, PAD[view.demosaic], mode))
+        planes = mosaic.split(extended(levels, red, PAD[view.demosaic], REPEATED if repeat else REFLECTED))
         if view.demosaic == "menon2007":
             planes = _menon(planes, levels.shape, red)
+        elif view.demosaic == "malvar2004":
+            planes = mosaic.malvar(planes)
         else:
-            planes = (mosaic.bilinear if view.demosaic == "bilinear" else mosaic.malvar)(planes)
+            planes = mosaic.bilinear(planes)
+            if repeat:
+                mosaic.repeat_edges(planes, levels, *red)
         found: Image = mosaic.matched(planes, matrix, *red, *levels.shape)
-        if repeat and view.demosaic == "bilinear":
-            for (row, column), (r, g, b) in edge_lines(levels, red):
-                for channel, (w0, w1, w2, w3) in enumerate(matrix):
-                    found[channel, row, column] = r * w0 + g * w1 + b * w2 + w3
         return found
 
     def sharpened(self, y: Image, view: View) -> Image:
@@ -61,13 +60,14 @@ class Numba:
             done = image.unsharp(y, weights, np.float32(view.sharpen_amount))
         return done
 
-    def finished(self, y: Image, chroma: Image, view: View, box: Box, out: Image) -> None:
+    def finished(self, y: Image, differences: Image, view: View, part: Box, out: Image, place: Box) -> None:
         """See `Engine`."""
         smooth = gaussian(view.denoise_sigma) if view.denoise == "gaussian" else NOTHING
         light = median(y) if view.denoise == "median" else y
-        corner = box[0].start, box[1].start
-        by_row = out.transpose(1, 0, 2)  # of one layout to the compiler, whole or a part
-        image.finish(light, chroma, smooth, *corner, coefficients(view.gamma), np.float32(view.contrast), by_row)
+        rows, columns = part
+        inner = rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start
+        curve = view.gamma > STEEPEST, coefficients(view.gamma), np.float32(view.contrast)
+        image.finish(light, differences, smooth, curve, inner, out, place[0].start, place[1].start)
 
 
 def _menon(planes: Array, shape: tuple[int, ...], red: tuple[int, int]) -> Array:

@@ -9,11 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lensbench.isp.compiled.jit import compiled
-from lensbench.isp.tone import GREEN
 
 Array = NDArray[Any]
 ONE, THREE, ZERO = np.float32(1), np.float32(3), np.float32(0)
-GREEN_BLUE, GREEN_RED = GREEN
 
 
 @compiled
@@ -95,57 +93,45 @@ def unsharp(y: Array, weights: Array, amount: Any) -> Array:
 
 
 @compiled
-def curve(x: Array, c: Array, contrast: Any) -> None:
-    """Clip and bend a line in place."""
-    c1, c2, c3, c4, c5, c6, c7, c8 = c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7]
-    for k in range(len(x)):
-        t = x[k]
-        t = t if t > ZERO else ZERO
-        t = t if t < ONE else ONE
-        t = math.sqrt(math.sqrt(math.sqrt(t)))
-        x[k] = (((((((t * c8 + c7) * t + c6) * t + c5) * t + c4) * t + c3) * t + c2) * t + c1) * t
+def bend(light: Array, difference: Array, root: bool, c: Array, contrast: Any, out: Array) -> None:
+    """Write a line of one channel: the sum, clipped and bent."""
+    c0, c1, c2, c3, c4, c5, c6 = c[0], c[1], c[2], c[3], c[4], c[5], c[6]
+    for k in range(len(out)):
+        x = min(max(light[k] + difference[k], ZERO), ONE)
+        if root:
+            x = math.sqrt(x)
+        fourth = math.sqrt(math.sqrt(x))
+        eighth = math.sqrt(fourth)
+        even = ((fourth * c6 + c4) * fourth + c2) * fourth + c0
+        odd = ((fourth * c5 + c3) * fourth + c1) * eighth
+        out[k] = clipped((even + odd) * fourth)
     if contrast != ZERO:
-        for k in range(len(x)):
-            v = x[k]
-            v = v if v > ZERO else ZERO
-            v = v if v < ONE else ONE
-            x[k] = ((THREE - v - v) * v * v - v) * contrast + v
-    for k in range(len(x)):
-        v = x[k]
-        v = v if v > ZERO else ZERO
-        x[k] = v if v < ONE else ONE
+        for k in range(len(out)):
+            v = out[k]
+            out[k] = clipped(((THREE - v - v) * v * v - v) * contrast + v)
 
 
 @compiled
-def finish(
-    y: Array, chroma: Array, smooth: Array, top: int, left: int, curve_of: Array, contrast: Any, out: Array
-) -> None:
-    """Smooth the luma where `smooth` has weights, and write the image of the part that begins at `top`, `left`.
+def clipped(v: Any) -> Any:
+    """In 0…1, and no zero with a sign."""
+    return min(v if v > ZERO else ZERO, ONE)
 
-    `out` is rows×3×columns.
+
+@compiled
+def finish(y: Array, differences: Array, smooth: Array, curve: Any, part: Any, out: Array, top: int, left: int) -> None:
+    """Smooth the luma where `smooth` has weights, and write the image of a part to where `out` has `top`, `left`.
+
+    `part` is its first row and column, its height and width; `curve` is what `bend` has to know.
     """
-    width, (height, _, columns) = y.shape[1], out.shape
+    (first, begin, height, columns), (root, c, contrast), width = part, curve, y.shape[1]
     reach = max(len(smooth) - 1, 0)
     line, smoothed = np.empty(width + 2 * reach, y.dtype), np.empty(width, y.dtype)
-    r, g, b = np.empty(columns, y.dtype), np.empty(columns, y.dtype), np.empty(columns, y.dtype)
     for i in range(height):
-        light = y[i + top]
+        light = y[first + i]
         if len(smooth) > 0:
-            column_sum(y, i + top, smooth, line[reach : reach + width])
+            column_sum(y, first + i, smooth, line[reach : reach + width])
             row_sum(line, smooth, smoothed)
             light = smoothed
-        light, blue, red = light[left:], chroma[0, i + top, left:], chroma[1, i + top, left:]
-        for k in range(columns):
-            r[k] = light[k] + red[k]
-            g[k] = blue[k] * GREEN_BLUE + red[k] * GREEN_RED + light[k]
-            b[k] = light[k] + blue[k]
-        curve(r, curve_of, contrast)
-        curve(g, curve_of, contrast)
-        curve(b, curve_of, contrast)
-        to_r, to_g, to_b = out[i, 0], out[i, 1], out[i, 2]
-        for k in range(columns):
-            to_r[k] = r[k]
-        for k in range(columns):
-            to_g[k] = g[k]
-        for k in range(columns):
-            to_b[k] = b[k]
+        for channel in range(3):
+            difference, to = differences[channel, first + i, begin:], out[channel, top + i, left : left + columns]
+            bend(light[begin:], difference, root, c, contrast, to)

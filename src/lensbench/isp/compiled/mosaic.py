@@ -46,24 +46,31 @@ def split(levels: Array) -> Array:
 
 @compiled
 def matched(planes: Array, matrix: Array, top: int, left: int, height: int, width: int) -> Array:
-    """3×H×W of 3×4 planes by channel and site: the affine map, and the sites put together.
+    """4×H×W of 3×4 planes by channel and site: the affine map, and the sites put together.
 
     The frame begins at `top`, `left` of what the planes hold.
     """
-    out = np.empty((3, height, width), np.float32)
-    count = planes.shape[3]
-    line = np.empty(2 * count, np.float32)
+    out = np.empty((4, height, width), np.float32)
+    red, green, blue = np.empty((3, 2 * planes.shape[3]), np.float32)
     for i in range(height):
         row, a = (i + top) % 2, (i + top) // 2
-        for channel in range(3):
-            w0, w1, w2, w3 = matrix[channel, 0], matrix[channel, 1], matrix[channel, 2], matrix[channel, 3]
-            r0, g0, b0 = planes[0, 2 * row, a], planes[1, 2 * row, a], planes[2, 2 * row, a]
-            r1, g1, b1 = planes[0, 2 * row + 1, a], planes[1, 2 * row + 1, a], planes[2, 2 * row + 1, a]
-            for k in range(count):
-                line[2 * k] = r0[k] * w0 + g0[k] * w1 + b0[k] * w2 + w3
-                line[2 * k + 1] = r1[k] * w0 + g1[k] * w1 + b1[k] * w2 + w3
-            out[channel, i] = line[left : left + width]
+        for channel, line in ((0, red), (1, green), (2, blue)):
+            even, odd = planes[channel, 2 * row, a], planes[channel, 2 * row + 1, a]
+            for k in range(len(even)):
+                line[2 * k], line[2 * k + 1] = even[k], odd[k]
+        r, g, b = red[left:], green[left:], blue[left:]
+        for number in range(4):
+            w0, w1, w2, w3 = matrix[number, 0], matrix[number, 1], matrix[number, 2], matrix[number, 3]
+            to = out[number, i]
+            for k in range(width):
+                to[k] = r[k] * w0 + g[k] * w1 + b[k] * w2 + w3
     return out
+
+
+@compiled
+def as_float(level: int) -> Any:
+    """A level as float32: cut to the 32 bits that it fits in, of which eight at a time can be converted."""
+    return np.float32(np.int32(level))
 
 
 @compiled
@@ -80,17 +87,40 @@ def bilinear(planes: Array) -> Array:
             out[1, 2, a, k] = g2[k + 1]
             out[2, 3, a, k] = b[k + 1]
         for k in range(width):
-            out[1, 0, a, k] = np.float32(g1[k] + g1[k + 1] + g2_above[k + 1] + g2[k + 1]) * QUARTER
-            out[1, 3, a, k] = np.float32(g2[k + 1] + g2[k + 2] + g1[k + 1] + g1_below[k + 1]) * QUARTER
+            out[1, 0, a, k] = as_float(g1[k] + g1[k + 1] + g2_above[k + 1] + g2[k + 1]) * QUARTER
+            out[1, 3, a, k] = as_float(g2[k + 1] + g2[k + 2] + g1[k + 1] + g1_below[k + 1]) * QUARTER
         for k in range(width):
-            out[0, 3, a, k] = np.float32(r[k + 1] + r[k + 2] + r_below[k + 1] + r_below[k + 2]) * QUARTER
-            out[2, 0, a, k] = np.float32(b[k + 1] + b[k] + b_above[k + 1] + b_above[k]) * QUARTER
+            out[0, 3, a, k] = as_float(r[k + 1] + r[k + 2] + r_below[k + 1] + r_below[k + 2]) * QUARTER
+            out[2, 0, a, k] = as_float(b[k + 1] + b[k] + b_above[k + 1] + b_above[k]) * QUARTER
         for k in range(width):
-            out[0, 1, a, k] = np.float32(r[k + 1] + r[k + 2]) * HALF
-            out[0, 2, a, k] = np.float32(r[k + 1] + r_below[k + 1]) * HALF
-            out[2, 2, a, k] = np.float32(b[k + 1] + b[k]) * HALF
-            out[2, 1, a, k] = np.float32(b[k + 1] + b_above[k + 1]) * HALF
+            out[0, 1, a, k] = as_float(r[k + 1] + r[k + 2]) * HALF
+            out[0, 2, a, k] = as_float(r[k + 1] + r_below[k + 1]) * HALF
+            out[2, 2, a, k] = as_float(b[k + 1] + b[k]) * HALF
+            out[2, 1, a, k] = as_float(b[k + 1] + b_above[k + 1]) * HALF
     return out
+
+
+@compiled
+def repeat_edges(planes: Array, levels: Array, top: int, left: int) -> None:
+    """Overwrite the outermost pixels of bilinear `planes`, where the frame begins at `top`, `left`.
+
+    As `demosaic.edge_lines` has them: each channel a plane that is 0 at other sites, its edge repeated.
+    """
+    height, width = levels.shape
+    for i in range(height):
+        step = 1 if i in (0, height - 1) else width - 1
+        for k in range(0, width, step):
+            sums = np.zeros(3, np.int32)
+            for a in range(i - 1, i + 2):
+                for b in range(k - 1, k + 2):
+                    row, column = min(max(a, 0), height - 1), min(max(b, 0), width - 1)
+                    channel = (row + top) % 2 + (column + left) % 2  # red, green or blue
+                    weight = (2 - abs(a - i)) * (2 - abs(b - k))  # 4, 2, 1 from the middle outwards; of green 4, 1, 0
+                    sums[channel] += levels[row, column] * (weight * weight // 4 if channel == 1 else weight)
+            row, column = i + top, k + left
+            for channel in range(3):
+                site = 2 * (row % 2) + column % 2
+                planes[channel, site, row // 2, column // 2] = as_float(sums[channel]) * QUARTER
 
 
 @compiled
@@ -111,26 +141,26 @@ def malvar(planes: Array) -> Array:
             ring = r[k] + r[k + 2] + r_a[k + 1] + r_b[k + 1]
             green = g1[k] + g1[k + 1] + g2_a[k + 1] + g2[k + 1]
             blue = b[k + 1] + b[k] + b_a[k + 1] + b_a[k]
-            out[1, 0, a, k] = np.float32(4 * r[k + 1] + 2 * green - ring) * EIGHTH
-            out[2, 0, a, k] = np.float32(12 * r[k + 1] + 4 * blue - 3 * ring) * SIXTEENTH
+            out[1, 0, a, k] = as_float(4 * r[k + 1] + 2 * green - ring) * EIGHTH
+            out[2, 0, a, k] = as_float(12 * r[k + 1] + 4 * blue - 3 * ring) * SIXTEENTH
         for k in range(width):
             ring = b[k] + b[k + 2] + b_a[k + 1] + b_b[k + 1]
             green = g2[k + 1] + g2[k + 2] + g1[k + 1] + g1_b[k + 1]
             red = r[k + 1] + r[k + 2] + r_b[k + 1] + r_b[k + 2]
-            out[1, 3, a, k] = np.float32(4 * b[k + 1] + 2 * green - ring) * EIGHTH
-            out[0, 3, a, k] = np.float32(12 * b[k + 1] + 4 * red - 3 * ring) * SIXTEENTH
+            out[1, 3, a, k] = as_float(4 * b[k + 1] + 2 * green - ring) * EIGHTH
+            out[0, 3, a, k] = as_float(12 * b[k + 1] + 4 * red - 3 * ring) * SIXTEENTH
         for k in range(width):
             diagonal = g2[k + 1] + g2[k + 2] + g2_a[k + 1] + g2_a[k + 2]
             row, column = g1[k] + g1[k + 2], g1_a[k + 1] + g1_b[k + 1]
             red, blue = r[k + 1] + r[k + 2], b[k + 1] + b_a[k + 1]
-            out[0, 1, a, k] = np.float32(10 * g1[k + 1] + 8 * red - 2 * (row + diagonal) + column) * SIXTEENTH
-            out[2, 1, a, k] = np.float32(10 * g1[k + 1] + 8 * blue - 2 * (column + diagonal) + row) * SIXTEENTH
+            out[0, 1, a, k] = as_float(10 * g1[k + 1] + 8 * red - 2 * (row + diagonal) + column) * SIXTEENTH
+            out[2, 1, a, k] = as_float(10 * g1[k + 1] + 8 * blue - 2 * (column + diagonal) + row) * SIXTEENTH
         for k in range(width):
             diagonal = g1[k + 1] + g1[k] + g1_b[k + 1] + g1_b[k]
             row, column = g2[k] + g2[k + 2], g2_a[k + 1] + g2_b[k + 1]
             red, blue = r[k + 1] + r_b[k + 1], b[k + 1] + b[k]
-            out[0, 2, a, k] = np.float32(10 * g2[k + 1] + 8 * red - 2 * (column + diagonal) + row) * SIXTEENTH
-            out[2, 2, a, k] = np.float32(10 * g2[k + 1] + 8 * blue - 2 * (row + diagonal) + column) * SIXTEENTH
+            out[0, 2, a, k] = as_float(10 * g2[k + 1] + 8 * red - 2 * (column + diagonal) + row) * SIXTEENTH
+            out[2, 2, a, k] = as_float(10 * g2[k + 1] + 8 * blue - 2 * (row + diagonal) + column) * SIXTEENTH
     return out
 
 
