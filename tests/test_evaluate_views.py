@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import signal
 import subprocess
@@ -74,6 +75,24 @@ def own(folder: Path, name: str, tier: str, reference: str, ids: str = "") -> Be
     views = f'[views]\ntier = "tier.toml"\n{reference}\n'
     (folder / f"{name}.toml").write_text(f"{head}{views}{rest}", encoding="utf-8")
     return get_benchmark(name, "specimen", folder)
+
+
+@pytest.mark.parametrize("name", [MICRO, DRONE])
+def test_a_run_says_what_it_developed(name: str, model: Path, tmp_path: Path) -> None:
+    """The digests are of the pixels that anyone develops from the data: here one view at a time, without numba."""
+    spec = get_benchmark(name, "specimen")
+    given = model if name == MICRO else write(tmp_path / "masks", bright_model(channels=3), "bright.onnx")
+    pixels = evaluate(given, spec, labels="published" if name == MICRO else None).record.run["pixels"]
+    ground = prepared(spec, Options())
+    frames = open_frames(ground)
+    assert pixels["frames"] == list(ground.ids[:4])
+    for view in frames.views:
+        digest = hashlib.sha256()
+        for frame in range(4):
+            raw = frames.raw(frame, view.intensity)
+            digest.update(develop(raw, frames.cameras[frame], view, "numpy").tobytes())
+        assert pixels["sha256"].pop(view.name) == digest.hexdigest()
+    assert not pixels["sha256"]
 
 
 ONE = "[[axis]]\n{name} = {{ demosaic = '{demosaic}', sharpen = '{sharpen}', denoise = '{denoise}' }}\n"

@@ -16,7 +16,7 @@ from lensbench import shards
 from lensbench.benchmark import Benchmark, benchmark_dataset
 from lensbench.data.prepared import id_column
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import blank_notes, open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames, pixel_digests
 from lensbench.evaluation.run import (
     Brought,
     Evaluated,
@@ -80,7 +80,9 @@ def evaluate_model(model: Model, spec: Benchmark, labels: str | Sequence[str] | 
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
         speed = None if reused or not loop else run.rows / loop
-        return finish(result, run.record, seconds, speed, ground if spec.views else None)
+        if spec.views is None:
+            return finish(result, run.record, seconds, speed)
+        return finish(result, run.record, seconds, speed, ground, pixel_digests(ground, result))
 
 
 def score_predictions(

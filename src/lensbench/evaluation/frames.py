@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from lensbench.data.prepared import column_names, columns_of
 from lensbench.errors import DatasetError, FrameError
@@ -18,6 +23,8 @@ CAMERA = ("cfa", "white_level", "black_level", "white_balance", "ccm")
 """The columns that say what a frame was recorded with."""
 SHOWN = 10
 """Frames in which nothing can be seen that a record names; it counts them all."""
+PRINTED = 4
+"""Frames whose developed pixels a record has digests of."""
 BLANK: Mapping[Blank, str] = {
     "black": "all black, no pixel above the black level",
     "saturated": "saturated, no pixel below the white level",
@@ -76,6 +83,23 @@ def blank_notes(frames: Frames, threads: int) -> list[str]:
         for kind, ids in found.items()
         if ids
     ]
+
+
+def pixel_digests(ground: Ground, result: Mapping[str, Any]) -> dict[str, Any]:
+    """What the views of a result looked like on this machine: of each the sha256 over the first frames' pixels.
+
+    Pixels are float32 in [0, 1], 3×H×W, little-endian, frame after frame in the order of the split.
+    """
+    frames, names = open_frames(ground), {view["name"] for view in result["views"]}
+    frames = replace(frames, views=tuple(view for view in frames.views if view.name in names), reference=0)
+    room, count = frames.room(), min(PRINTED, len(frames))
+    digests = [hashlib.sha256() for _ in frames.views]
+    for frame in range(count):
+        for places, images in room.images(frame):
+            for place, image in zip(places, images, strict=True):
+                digests[place].update(np.ascontiguousarray(image, "<f4").tobytes())
+    found = {view.name: digest.hexdigest() for view, digest in zip(frames.views, digests, strict=True)}
+    return {"frames": list(frames.names[:count]), "sha256": found}
 
 
 def _cameras(ground: Ground) -> tuple[Camera, ...]:

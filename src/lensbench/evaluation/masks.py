@@ -14,7 +14,7 @@ from typing import Any
 
 from lensbench.benchmark import Benchmark
 from lensbench.errors import DatasetError, ModelError
-from lensbench.evaluation.frames import blank_notes, open_frames
+from lensbench.evaluation.frames import blank_notes, open_frames, pixel_digests
 from lensbench.evaluation.maskrun import MaskRun, shard_of
 from lensbench.evaluation.run import (
     Brought,
@@ -79,7 +79,9 @@ def evaluate_model(model: Model, spec: Benchmark, options: Options) -> Evaluated
             notes=blank_notes(images, cores()) if isinstance(images, Frames) else (),
         )
         seconds = {"loop": loop, "rest": time.perf_counter() - options.started - loop}
-        return finish(result, run.record, seconds, None if reused or not loop else run.rows / loop, ground)
+        speed = None if reused or not loop else run.rows / loop
+        pixels = pixel_digests(ground, result) if spec.views else None
+        return finish(result, run.record, seconds, speed, ground, pixels)
 
 
 def score_predictions(brought: Brought, spec: Benchmark, options: Options) -> Evaluated:

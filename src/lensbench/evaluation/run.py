@@ -259,9 +259,17 @@ def check_ids(answered: set[str], manifest: Manifest, spec: Benchmark, where: st
 
 
 def finish(
-    result: dict[str, Any], path: Path, seconds: Mapping[str, float], speed: float | None, ground: Ground | None = None
+    result: dict[str, Any],
+    path: Path,
+    seconds: Mapping[str, float],
+    speed: float | None,
+    ground: Ground | None = None,
+    pixels: Mapping[str, Any] | None = None,
 ) -> Evaluated:
-    """Write the record; `speed` is in images a second where all of them were computed in this run."""
+    """Write the record; `speed` is in images a second where all of them were computed in this run.
+
+    `pixels`: digests of what this machine developed.
+    """
     import numpy as np
 
     run = {
@@ -271,6 +279,7 @@ def finish(
         "cores": cores(),
         "machine": platform.machine(),
         "versions": {"lensbench": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        **({} if pixels is None else {"pixels": pixels}),
     }
     record = Record(result, run)
     try:
