@@ -180,6 +180,16 @@ def test_views_together_are_the_views_one_by_one() -> None:
     assert len({image.tobytes() for image in together}) == len(views)
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+def test_views_are_written_into_a_part_of_a_larger_array(engine: str) -> None:
+    developer, raw = Developer(DRONE, PAPER[:2], engine, tile=16), frame(20, 26)
+    larger = np.zeros((2, 3, 24, 30), np.float32)
+    out = larger[:, :, 1:21, 2:28]
+    assert developer(raw, out) is out
+    np.testing.assert_array_equal(out, developer(raw))
+    assert np.count_nonzero(larger) == np.count_nonzero(out)
+
+
 def test_uint16_and_float32_of_12_14_and_16_bits_are_one_image() -> None:
     raw = frame(32, 32, top=4095)
     images = []
