@@ -131,7 +131,8 @@ def test_the_script_writes_the_same_bytes_again(tmp_path: Path, monkeypatch: pyt
     kept = benchmark_root() / "reference" / f"{name}.json"
     folder = tmp_path / "benchmarks"
     folder.mkdir()
-    shutil.copyfile(benchmark_root() / f"{name}.toml", folder / f"{name}.toml")
+    alone = (benchmark_root() / f"{name}.toml").read_text(encoding="utf-8").replace(f'family = "{name[:-2]}"\n', "")
+    (folder / f"{name}.toml").write_text(alone, encoding="utf-8")
     monkeypatch.setenv("LENSBENCH_BENCHMARKS", str(folder))
     for _ in range(2):  # the first time without any errors, the second with its own
         pin_reference.main([])
