@@ -310,6 +310,20 @@ def test_views_that_are_the_same_count_once_and_one_alone_is_a_jackknife() -> No
         assert (found.low, found.high) == (alone.low, alone.high)
 
 
+def test_no_interval_of_a_largest_drop_says_that_a_score_of_at_most_1_loses_more_than_1() -> None:
+    truth = Truth(np.zeros(12, np.int32), CLASSES)
+    right, wrong = np.zeros((12, 1), np.int32), np.ones((12, 1), np.int32)
+    wrong[:2] = 0  # the worst view has two of twelve samples right, both in one of six groups
+    answers = [Prediction(None, "labels", top) for top in (right, wrong)]
+    given = woven(answers, ("v", "w"), 0, (True, True))
+    clusters = np.repeat(np.arange(6), 2)
+    drop = score(truth, given, ["drop_max:top1"], clusters)["drop_max:top1"]
+    losses = np.array([1.0, *[0.8] * 5])
+    plain = extreme(losses[None], np.array([10 / 12]), "real", largest=True)
+    assert drop.value == pytest.approx(10 / 12) and drop.low == pytest.approx(plain.low)
+    assert plain.high is not None and plain.high > 1 and drop.high == 1
+
+
 def test_an_extreme_that_no_group_changes_has_no_interval() -> None:
     moved = np.linspace(0.6, 0.8, 12)
     still = np.full(12, 0.5)

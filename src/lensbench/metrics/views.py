@@ -319,7 +319,10 @@ def _extreme(base: Metric, kind: _Kind, sign: int, rows: Rows, clusters: NDArray
     at = int(np.flatnonzero(roles & REFERENCE)[0])
     others = roles == GRID
     losses, without_losses = _losses(values[at], values[others], sign), _losses(without[at], without[others], sign)
-    return extreme(without_losses, losses, "real", largest=True)
+    found = extreme(without_losses, losses, "real", largest=True)
+    if base.scale != "unit" or found.low is None or found.high is None:
+        return found
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))  # no value of 0…1 loses more than 1
 
 
 def _interval(base: Metric, kind: _Kind, sign: int) -> Callable[[Rows, NDArray[np.integer[Any]]], Interval] | None:
