@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,8 +41,9 @@ def summary(done: Evaluated) -> str:
     lines.append(f"record: {done.folder / 'record.json'} (sha256 {done.record.sha256[:12]}…)")
     if done.ground is not None:
         lines.append(f"pictures: {done.folder / 'report.html'}")
+    folder = shlex.quote(str(done.folder))
     lines.append(
-        f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board{registry_words()}"
+        f"board: bench leaderboard {benchmark['name']} {_config(benchmark)}{folder} --out board{registry_words()}"
     )
     return printable("\n".join(lines))
 
