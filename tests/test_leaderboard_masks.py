@@ -112,6 +112,38 @@ def test_a_record_with_a_wrong_part_is_refused_and_the_others_stand(
     assert refused.key == "bad.json" and words in refused.reason
 
 
+def forged(change: str, result: dict[str, Any]) -> None:
+    """Hashed anew, as everything that is made into a Record."""
+    if change in result["metrics"]:
+        result["metrics"][change].update(value=0.98765, low=0.98, high=0.99)
+    elif change == "curve":
+        result["curve"][0]["f1"] = 0.98765
+    else:
+        result["images"][0][change] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("f1@0.5", "metrics.f1@0.5.value is 0.98765, but the rest of the record makes it 0."),
+        ("f1_mean", "metrics.f1_mean.value is 0.98765, but"),
+        ("ap_dsb", "metrics.ap_dsb.value is 0.98765, but"),
+        ("precision@0.5", "metrics.precision@0.5.value is 0.98765, but"),
+        ("recall@0.5", "metrics.recall@0.5.value is 0.98765, but"),
+        ("iou_fg_macro", "metrics.iou_fg_macro.value is 0.98765, but"),
+        ("curve", "curve: F1 at 0.5 is 0.98765, but its counts make it"),
+        ("tp", "tp at 0.5, but the images have"),
+    ],
+)
+def test_a_record_that_contradicts_its_own_counts_is_refused(
+    change: str, words: str, records: dict[str, Record]
+) -> None:
+    result = copy.deepcopy(dict(records["a.json"].result))
+    forged(change, result)
+    (refused,) = board({**records, "bad.json": Record(result, {})}).refused
+    assert refused.key == "bad.json" and words in refused.reason
+
+
 def test_a_record_without_a_protocol_is_no_segmentation(records: dict[str, Record]) -> None:
     result = {key: value for key, value in records["a.json"].result.items() if key != "protocol"}
     (refused,) = board({"bad.json": Record(result, {})}).refused
