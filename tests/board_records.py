@@ -23,6 +23,8 @@ IDS = (
     "ece", "macro_recall@support<=50", "macro_recall@support>800", "top1@plankton", "macro_f1@coarse",
 )  # fmt: skip
 
+SHARES = ("recall", "precision", "f1")
+
 PAPER = Reference("EfficientNetV2-B0 (paper)", "Decrop et al. 2025", "https://doi.org/10.3389/fmars.2025.1699781",
                   {"macro_recall": 0.776, "top1": 0.8634})  # fmt: skip
 
@@ -59,7 +61,8 @@ def result(of: Benchmark, name: str = "cnn", skill: float = 0.7, seed: int = 0) 
     chance.shuffle(support)
     confusion, classes = _predict(of.labels, support, skill, chance)
     total = sum(support)
-    recall = sum(entry["recall"] for entry in classes) / len(classes)
+    means = {f"macro_{name}": sum(entry[name] for entry in classes) / len(classes) for name in SHARES}
+    means |= {f"weighted_{name}": sum(e[name] * e["support"] for e in classes) / total for name in SHARES}
     top1 = sum(count for true, predicted, count in confusion if true == predicted) / total
     return {
         "benchmark": {
@@ -104,7 +107,7 @@ def result(of: Benchmark, name: str = "cnn", skill: float = 0.7, seed: int = 0) 
             "extra": 0,
             "unlisted": None,
         },
-        "metrics": {key: metric(_value(key, recall, top1)) for key in of.metrics},
+        "metrics": {key: metric(_value(key, means, top1)) for key in of.metrics},
         "classes": classes,
         "confusion": confusion,
         "assumed": ["layout NCHW, from the shape of the input"],
@@ -143,17 +146,17 @@ def _predict(
     return [[i, j, float(count)] for (i, j), count in sorted(cells.items())], classes
 
 
-def _value(key: str, recall: float, top1: float) -> float:
+def _value(key: str, means: dict[str, float], top1: float) -> float:
     rest = 1 - top1
     known = {
-        "macro_recall": recall,
+        **means,
         "top1": top1,
         "top3": 1 - rest / 2,
         "top5": 1 - rest / 3,
         "nll": 4 * rest,
         "ece": rest / 6,
     }
-    return known.get(key, recall)  # fmt: skip
+    return known.get(key, means["macro_recall"])  # fmt: skip
 
 
 def metric(value: float | None, half: float = 0.012) -> dict[str, Any]:

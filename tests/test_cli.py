@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -138,6 +139,17 @@ def test_demo_ends_with_the_page_and_the_next_command() -> None:
     *_, page, following = done.output.strip().splitlines()
     assert page == "board: runs/demo/board/index.html" and Path("runs/demo/board/index.html").is_file()
     assert following.startswith("next:  bench eval --model my.onnx --benchmark lifewatch_flowcam")
+
+
+def test_the_line_after_a_run_builds_its_board_wherever_the_run_lies(tmp_path: Path) -> None:
+    model = write(tmp_path, colour_model(), "my.onnx")
+    args = ["--model", str(model), "--benchmark", "lifewatch_flowcam", "--config", "specimen", "--labels", "decrop2025"]
+    done = call("eval", *args, "--out", "my runs; echo/first one")
+    assert done.exit_code == 0, done.output
+    (line,) = [line for line in done.output.splitlines() if line.startswith("board: bench ")]
+    again = call(*shlex.split(line.removeprefix("board: bench ")))
+    assert again.exit_code == 0, again.output
+    assert "my" in Path("board/board.csv").read_text()
 
 
 def test_leaderboard_of_runs_named(tmp_path: Path) -> None:

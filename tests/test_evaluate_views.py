@@ -26,8 +26,11 @@ from lensbench.evaluation import Evaluated, evaluate, evaluate_predictions
 from lensbench.evaluation.frames import open_frames
 from lensbench.evaluation.run import Options, prepared
 from lensbench.isp import develop
+from lensbench.leaderboard.consistency import BY_VIEWS
 from lensbench.leaderboard.entry import parse_entry
+from lensbench.leaderboard.standing import Standing, stand
 from lensbench.masks.stored import Row, read_masks, write_masks
+from lensbench.metrics import get_metric
 from lensbench.record import Record, read_record
 from lensbench.splits import Manifest, read_manifest
 from lensbench.viewrunner import Darkroom
@@ -504,3 +507,23 @@ def test_a_report_shows_the_views_and_the_frames_that_lose_most(name: str, model
     for view in record["views"]:
         assert f'<th scope="row">{view["name"]}' in page
     assert record["frames"][0]["id"] in page
+
+
+def test_a_record_that_contradicts_its_own_views_is_refused(model: Path) -> None:
+    done, spec = run(model), get_benchmark(MICRO, "specimen")
+
+    def board_with(**changes: float) -> Standing:
+        result = json.loads(json.dumps(dict(done.record.result)))
+        for metric, value in changes.items():
+            result["metrics"][metric].update(value=value, low=None, high=None)
+        return stand(spec, [("a.json", Record(result, {}))])
+
+    assert len(board_with().ranked) == 1
+    values = done.record.result["metrics"]
+    for metric in (f"{what}:{base}" for what in BY_VIEWS for base in ("top1", "macro_recall")):
+        if metric in values:
+            better = -0.01 if get_metric(metric).direction == "lower" else 0.01
+            (refused,) = board_with(**{metric: max(values[metric]["value"] + better, 0)}).refused
+            assert f"metrics.{metric}.value is" in refused.reason
+    # of a search's views a record lists some: a worse one may be among the others, a better one is none
+    assert board_with(**{"worst_view:top1": values["worst_view:top1"]["value"] - 0.01}).ranked

@@ -47,8 +47,15 @@ def setting(*path: str | int, to: Any) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def scored(name: str, value: float | None, half: float = 0.01) -> tuple[str, Record]:
-    return f"{name}.json", record(SMALL, name, setting("metrics", "macro_recall", to=metric(value, half)))
+def scored(name: str, value: float | None, half: float = 0.01, **entry: Any) -> tuple[str, Record]:
+    """A record of that macro recall, as its classes make it; `entry` changes what it says of it."""
+
+    def change(result: dict[str, Any]) -> None:
+        result["metrics"]["macro_recall"] = {**metric(value, half), **entry}
+        for row in result["classes"]:
+            row["recall"] = row["recall"] if value is None else value
+
+    return f"{name}.json", record(SMALL, name, change)
 
 
 def incomplete(result: dict[str, Any]) -> None:
@@ -78,8 +85,7 @@ def test_a_lower_is_better_headline_ranks_from_below() -> None:
 
 
 def test_overlap_with_the_first_is_marked_and_no_interval_is_not_called_a_tie() -> None:
-    bare = {**metric(0.895), "low": None, "high": None}
-    without = ("n.json", record(SMALL, "no interval", setting("metrics", "macro_recall", to=bare)))
+    without = scored("no interval", 0.895, low=None, high=None)
     board = build(scored("first", 0.9), scored("near", 0.89), scored("far", 0.5), without)
     assert {row.entry.name: row.overlaps for row in board.ranked} == {
         "first": None, "near": True, "no interval": None, "far": False,
@@ -338,17 +344,24 @@ def test_null_metrics_are_dashes_with_their_reason() -> None:
     assert math.isnan(board.to_pandas()["top3"][0])
 
 
+@pytest.mark.parametrize("name", ["macro_recall", "top1", "macro_precision", "macro_f1", "weighted_f1"])
+def test_a_metric_that_contradicts_classes_and_confusion_is_refused(name: str) -> None:
+    forged = record(SMALL, "forged", setting("metrics", name, to=metric(0.987654)))
+    board = build(scored("good", 0.5), ("forged.json", forged))
+    assert [row.entry.name for row in board.ranked] == ["good"]
+    (refused,) = board.refused
+    assert f"metrics.{name}.value is 0.987654, but the rest of the record makes it 0." in refused.reason
+
+
 def test_a_value_without_interval_says_why_in_every_file() -> None:
-    bare = {
-        **metric(0.25),
+    bare: dict[str, Any] = {
         "low": None,
         "high": None,
         "method": "none",
         "groups": 200,
         "reason": "no group <changes> it",
     }
-    change = setting("metrics", "macro_recall", to=bare)
-    board = build(("x.json", record(SMALL, "x", change)), scored("second", 0.2))
+    board = build(scored("x", 0.25, **bare), scored("second", 0.2))
     page = page_text(board)
     assert '<small title="no group &lt;changes&gt; it">no interval</small>' in page
     assert '<td class="n">0.250<small>–</small></td><td class="how">no group &lt;changes&gt; it</td>' in page
@@ -359,9 +372,15 @@ def test_a_value_without_interval_says_why_in_every_file() -> None:
 
 
 def test_fractional_counts_are_explained_where_there_are_some() -> None:
-    shared = setting("confusion", to=[[0, 0, 2.5], [0, 1, 2.5]])
-    assert TIES in page_text(build(("x.json", record(SMALL, "x", shared))))
-    assert TIES not in page_text(build(("x.json", record(SMALL, "x", setting("confusion", to=[[0, 0, 5.0]])))))
+    def of(cells: list[list[float]]) -> Leaderboard:
+        def change(result: dict[str, Any]) -> None:
+            result["confusion"] = cells
+            result["metrics"]["top1"] = metric(cells[0][2] / result["coverage"]["scored"])
+
+        return build(("x.json", record(SMALL, "x", change)))
+
+    assert TIES in page_text(of([[0, 0, 2.5], [0, 1, 2.5]]))
+    assert TIES not in page_text(of([[0, 0, 5.0]]))
 
 
 def test_class_names_break_where_taxa_are_joined() -> None:

@@ -10,12 +10,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lensbench.benchmark import get_benchmark
 from lensbench.evaluation import evaluate, evaluate_predictions
 from lensbench.leaderboard.board import Leaderboard, read_board
 from lensbench.leaderboard.refresh import rebuild, refresh
+from lensbench.leaderboard.segments import made_text
+from lensbench.masks.postprocess import UNDECLARED, Output, class_map, label_map
 from lensbench.record import Record, read_record
 from tests.graphs import bright_model, write
 
@@ -51,7 +54,7 @@ def test_every_row_names_protocol_and_post_processing(records: dict[str, Record]
     rows = {row["model"]: row for row in csv.DictReader(io.StringIO((page.parent / "board.csv").read_text()))}
     told = {name: (row["protocol"], row["post_processing"]) for name, row in rows.items()}
     assert told == {
-        "plain": ("default", "undeclared post-processing"),
+        "plain": ("default", "interior + 2 px (assumed)"),
         "cut": ("default", "watershed 4 px, from 30 px on"),
         "files": ("default", "maps as given"),
     }
@@ -60,6 +63,21 @@ def test_every_row_names_protocol_and_post_processing(records: dict[str, Record]
             assert f"default: {words}" in text
     assert page.read_text().count("F1 over the threshold") >= 3 and "Worst images" in page.read_text()
     assert "None" not in page.read_text() and "--labels" not in page.read_text()
+
+
+def test_a_rule_that_was_assumed_is_told_as_it_was_applied() -> None:
+    plane = np.linspace(-1, 1, 12, dtype=np.float32).reshape(1, 3, 4)
+    told = {
+        "components (assumed)": label_map(plane, (3, 4), "x").assumed,
+        "interior + 2 px (assumed)": label_map(np.repeat(plane, 3, axis=0), (3, 4), "x").assumed,
+        "classes by pixel": class_map(plane, 2, (3, 4), "x").assumed,
+    }
+    assert {words: made_text(UNDECLARED, assumed) for words, assumed in told.items()} == {
+        words: words for words in told
+    }
+    eight = Output("logits", 0.6, connectivity=8)
+    applied = label_map(plane, (3, 4), "x", eight).assumed
+    assert made_text(eight, applied) == "components (assumed), threshold 0.6, 8-connected"
 
 
 def test_the_worst_image_comes_first(records: dict[str, Record]) -> None:
@@ -91,6 +109,38 @@ def test_a_record_with_a_wrong_part_is_refused_and_the_others_stand(
     made = board({**records, "bad.json": changed(records["a.json"], **fields)})
     assert len(made.ranked) == 3
     (refused,) = made.refused
+    assert refused.key == "bad.json" and words in refused.reason
+
+
+def forged(change: str, result: dict[str, Any]) -> None:
+    """Hashed anew, as everything that is made into a Record."""
+    if change in result["metrics"]:
+        result["metrics"][change].update(value=0.98765, low=0.98, high=0.99)
+    elif change == "curve":
+        result["curve"][0]["f1"] = 0.98765
+    else:
+        result["images"][0][change] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("f1@0.5", "metrics.f1@0.5.value is 0.98765, but the rest of the record makes it 0."),
+        ("f1_mean", "metrics.f1_mean.value is 0.98765, but"),
+        ("ap_dsb", "metrics.ap_dsb.value is 0.98765, but"),
+        ("precision@0.5", "metrics.precision@0.5.value is 0.98765, but"),
+        ("recall@0.5", "metrics.recall@0.5.value is 0.98765, but"),
+        ("iou_fg_macro", "metrics.iou_fg_macro.value is 0.98765, but"),
+        ("curve", "curve: F1 at 0.5 is 0.98765, but its counts make it"),
+        ("tp", "tp at 0.5, but the images have"),
+    ],
+)
+def test_a_record_that_contradicts_its_own_counts_is_refused(
+    change: str, words: str, records: dict[str, Record]
+) -> None:
+    result = copy.deepcopy(dict(records["a.json"].result))
+    forged(change, result)
+    (refused,) = board({**records, "bad.json": Record(result, {})}).refused
     assert refused.key == "bad.json" and words in refused.reason
 
 

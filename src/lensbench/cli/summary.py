@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -162,7 +163,8 @@ def unused(result: Mapping[str, Any]) -> list[str]:
 def _board(benchmark: Mapping[str, Any], done: Evaluated) -> str:
     if benchmark["name"] not in benchmark_names():
         return "none: a benchmark of its own, compared with no record of another"
-    return f"bench leaderboard {benchmark['name']} {_config(benchmark)}{done.folder} --out board{registry_words()}"
+    folder = shlex.quote(str(done.folder))
+    return f"bench leaderboard {benchmark['name']} {_config(benchmark)}{folder} --out board{registry_words()}"
 
 
 def _config(benchmark: Mapping[str, Any]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +12,14 @@ from lensbench.leaderboard.fields import (
     BOUNDS,
     LINE,
     NAME,
+    PROSE,
     items,
     mapping,
     maybe_number,
     maybe_whole,
     number,
     text,
+    texts,
     whole,
 )
 from lensbench.masks.postprocess import UNDECLARED, Interior, Output, Watershed
@@ -24,6 +27,10 @@ from lensbench.masks.protocol import Scoring, from_json
 
 IMAGES = 100_000
 THRESHOLDS = 20
+RULE = re.compile(
+    r"objects are the \d-connected components, the (?:foreground's|interior's, grown by (\d{1,6}) px)", re.ASCII
+)
+"""What `masks.postprocess` assumes where a model declares no post-processing."""
 COUNTS = ("n_truth", "n_predicted", "tp", "fp", "fn", "splits", "merges")
 
 
@@ -79,13 +86,13 @@ def parse_segments(result: Mapping[str, Any]) -> Segments:
     return Segments(
         name,
         scoring,
-        _made(found),
+        _made(found, texts(result.get("assumed"), "assumed", PROSE)),
         tuple(_image(value, f"images[{i}]") for i, value in enumerate(images)),
         tuple(_point(value, f"curve[{i}]") for i, value in enumerate(curve)),
     )
 
 
-def _made(found: Mapping[str, Any]) -> str:
+def _made(found: Mapping[str, Any], assumed: Sequence[str]) -> str:
     """How the answers were made of what a model gave, in words."""
     output = found.get("output")
     if output is None:
@@ -97,7 +104,7 @@ def _made(found: Mapping[str, Any]) -> str:
         protocol = from_json({"name": "declared", "output": output}, "protocol")
     except BenchmarkError as error:
         raise RecordError(str(error)) from error
-    return made_text(protocol.output)
+    return made_text(protocol.output, assumed)
 
 
 def compared_text(scoring: Mapping[str, Any]) -> str:
@@ -111,11 +118,13 @@ def compared_text(scoring: Mapping[str, Any]) -> str:
     return ", ".join(words)
 
 
-def made_text(output: Output) -> str:
-    """A post-processing of planes in a few words.
+def made_text(output: Output, assumed: Sequence[str] = ()) -> str:
+    """A post-processing of planes in a few words; where none is declared, the one that was `assumed`.
 
     >>> made_text(Output(threshold=0.6, method=Watershed(8), min_size=10))
     'watershed 8 px, threshold 0.6, from 10 px on'
+    >>> made_text(Output(), ["objects are the 4-connected components, the interior's, grown by 2 px"])
+    'interior + 2 px (assumed)'
     """
     method = output.method
     if isinstance(method, Watershed):
@@ -123,7 +132,7 @@ def made_text(output: Output) -> str:
     elif isinstance(method, Interior):
         words = [f"interior + {method.grow} px"]
     else:
-        words = ["components" if method else "undeclared post-processing"]
+        words = ["components" if method else _assumed(assumed)]
     if output.threshold != UNDECLARED.threshold:
         words.append(f"threshold {output.threshold:g}")
     if output.connectivity != UNDECLARED.connectivity:
@@ -131,6 +140,14 @@ def made_text(output: Output) -> str:
     if output.min_size:
         words.append(f"from {output.min_size} px on")
     return ", ".join(words)
+
+
+def _assumed(words: Sequence[str]) -> str:
+    """The rule by which objects were made of what declares none; a class map has no objects."""
+    rule = next(filter(None, map(RULE.fullmatch, words)), None)
+    if rule is None:
+        return "classes by pixel"
+    return f"interior + {rule[1]} px (assumed)" if rule[1] else "components (assumed)"
 
 
 def _image(data: Any, where: str) -> ImageRow:

@@ -9,6 +9,7 @@ from lensbench.benchmark import Benchmark, Reference
 from lensbench.digest import UNKNOWN
 from lensbench.errors import RecordError
 from lensbench.leaderboard.columns import Column, columns
+from lensbench.leaderboard.consistency import check
 from lensbench.leaderboard.entry import Entry, parse_entry
 from lensbench.leaderboard.escape import clean
 from lensbench.leaderboard.fields import NAME
@@ -103,6 +104,7 @@ def _entries(benchmark: Benchmark, records: Iterable[tuple[str, Record]]) -> tup
             if entry.digests["benchmark"] == benchmark.digest:
                 _holds_labels(benchmark, entry)
                 _holds_protocol(benchmark, entry)
+                check(entry, benchmark.metrics)
             entries.append(entry)
         except RecordError as error:
             refused.append(Refused(clean(key, 200), clean(str(error).removeprefix(f"{key}: "), 300)))

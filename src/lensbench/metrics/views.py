@@ -294,6 +294,11 @@ def _combined(
     return found / against.total if against else found
 
 
+def of_values(what: str, direction: str, values: FloatArray, roles: NDArray[np.uint8]) -> float:
+    """What `KINDS` makes of the values (V,) of views with these roles, the other metric's `direction` being given."""
+    return float(_combined(KINDS[what], 1 if direction == "higher" else -1, None, values, roles))
+
+
 def _kept(keep: Callable[[Rows], NDArray[np.bool_]], rows: Rows) -> NDArray[np.bool_]:
     """Which samples a metric is over; that is a matter of the truth, the same in every view."""
     return keep(rows_of_view(rows, 0))
