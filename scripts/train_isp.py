@@ -49,6 +49,11 @@ Truth = NDArray[np.int64]
 Views = NDArray[np.float16]
 
 
+def shown_in(which: str) -> str:
+    """How a card says in which views a network was trained: the tier's name is all of its views."""
+    return HEADLINE if which == "all-views" else f"{HEADLINE}/{REFERENCE}"
+
+
 def painter(dataset: str) -> Any:
     """A dataset's `specimen.py` as a module."""
     name, path = f"{dataset}_specimen", ROOT / "registry" / dataset / "specimen.py"
@@ -276,7 +281,7 @@ class Task:
             config=self.config,
             labels=f'labels = "{self.labels}"\n' if self.labels else "",
             data=f"{self.dataset} specimen (synthetic), {images} images of seeds {SEEDS[0]} to {SEEDS[-1]}",
-            views=", ".join(f'"{HEADLINE}/{TIER.views[view].name}"' for view in VIEWS[which]),
+            views=f'"{shown_in(which)}"',
         )
 
 

@@ -15,6 +15,7 @@ from lensbench.leaderboard.standing import Standing
 from lensbench.leaderboard.viewcharts import matrix_html
 from lensbench.leaderboard.words import HASH, banners_html, board_url, commands, pinned_text, rank_text
 from lensbench.registry import SPECIMEN
+from lensbench.viewspec import OUTSIDE
 
 
 def page_text(board: Standing, linked: bool = False) -> str:
@@ -70,7 +71,8 @@ def _views(board: Standing) -> str:
     if views.search is not None:
         asked = f"the worst of {views.search.budget} asked about in {views.tier.name}, seed {views.search.seed}"
         return as_html(f"{asked}; reference {views.reference.name}")
-    return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {views.reference.name}")
+    where = "beside them" if views.reference.name == OUTSIDE else views.reference.name
+    return as_html(f"{len(views.tier.views)}: {views.tier.title} ({views.tier.name}); reference {where}")
 
 
 def _searched(board: Standing) -> bool:
