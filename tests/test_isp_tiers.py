@@ -41,7 +41,7 @@ HEAD = 'schema = 1\nletter = "X"\nversion = 1\ntitle = "x"\n'
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("", "0 views"),
+        ("", r"no views: a tier has an \[\[axis\]\]"),
         ("[view]\ngama = 2.0\n[[axis]]\na = {}\n", "no entry 'gama'; did you mean 'gamma'"),
         ("[[axis]]\na = { gamma = 9 }\n", r"view a: gamma is a number in 1…4, not 9"),
         ("[[axes]]\na = {}\n", "no entry 'axes'; did you mean 'axis'"),
@@ -51,7 +51,8 @@ HEAD = 'schema = 1\nletter = "X"\nversion = 1\ntitle = "x"\n'
         ("axis = 3\n", "not iterable"),
         ("[corruptions]\nnames = ['fog']\nseverities = [1]\n", "no corruption 'fog'"),
         ("x = [\n", "not valid TOML"),
-        ("".join(f"[[axis]]\na{i} = {{}}\nb{i} = {{}}\n" for i in range(12)), "1001 views"),
+        ("".join(f"[[axis]]\na{i} = {{}}\nb{i} = {{}}\n" for i in range(12)), "at most 1000 views"),
+        ("[[axis]]\na-1 = {}\n[series.a]\ngamma = [2.0]\n", "two views are called 'a-1'"),
     ],
 )
 def test_a_tier_that_cannot_be_is_one_line(body: str, words: str, tmp_path: Path) -> None:

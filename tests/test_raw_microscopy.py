@@ -388,7 +388,7 @@ def test_float_frames_of_whole_numbers_are_the_same_pixels(read: Callable[..., d
         ("specimen", {100: tiff(frame(dtype=np.uint8, value=9))}, "a raw mosaic is 16-bit grey"),
         ("specimen", {100: tiff(frame(value=255))}, "an 8-bit copy"),
         ("specimen", {5: tiff(frame(8))}, "raw_scale005/.* 8 × 8 pixels, not 6 × 6"),
-        ("specimen", {100: tiff(frame(5))}, "5 × 5 pixels"),
+        ("specimen", {100: tiff(frame(5))}, "5 × 5 pixels, and RGGB cells are 2 × 2"),
         ("specimen", {1: tiff(frame(dtype=np.float32) + np.float32(0.5))}, "raw_scale001/.* integers"),
         ("specimen", {10: b"II*\0"}, "raw_scale010/"),
         ("specimen", {10: b""}, "raw_scale010/.* an empty file"),
@@ -400,6 +400,13 @@ def test_a_frame_that_is_no_raw_frame_stops_the_build(
 ) -> None:
     with pytest.raises(ArchiveError, match=message):
         read(config, dict.fromkeys(SCALES, tiff(frame())) | pixels)
+
+
+@pytest.mark.parametrize("value", [0, 1, 65535])
+def test_black_and_saturated_frames_are_frames(read: Callable[..., dict[str, Any]], value: int) -> None:
+    row = read("specimen", dict.fromkeys(SCALES, tiff(frame(value=value))))
+    decoded = cv2.imdecode(np.frombuffer(row["image"]["bytes"], np.uint8), cv2.IMREAD_UNCHANGED)
+    assert decoded is not None and (decoded == value).all()
 
 
 def test_frames_of_the_originals_size_are_read(read: Callable[..., dict[str, Any]], code: ModuleType) -> None:

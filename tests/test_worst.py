@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from lensbench import viewrunner
 from lensbench.benchmark import Benchmark, benchmark_root, get_benchmark
 from lensbench.cli import bench
 from lensbench.derived import in_views
@@ -295,10 +296,34 @@ def test_answers_in_another_view_are_not_taken_and_a_lost_search_is_made_anew(tm
     spec = few(MICRO, tmp_path / "spec")
     whole = run(MICRO, tmp_path, spec, out="whole")
     text = (whole.folder / "worst-view.json").read_text()
-    (whole.folder / "worst-view.json").write_text(text.replace('"seed": 0', '"seed": 1'))
-    again = run(MICRO, tmp_path, spec, out="whole")
-    assert (again.folder / "worst-view.json").read_text() == text
-    assert canonical(again.record.result) == canonical(whole.record.result)
+    found = json.loads(text)
+    found["view"]["gamma"] = 1.8
+    for changed in (text.replace('"seed": 0', '"seed": 1'), json.dumps(found, sort_keys=True, indent=1) + "\n"):
+        (whole.folder / "worst-view.json").write_text(changed)
+        again = run(MICRO, tmp_path, spec, out="whole")
+        assert (again.folder / "worst-view.json").read_text() == text
+        assert canonical(again.record.result) == canonical(whole.record.result)
+
+
+def test_the_view_in_which_a_model_fails_is_named_and_written_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered, asked = viewrunner._outputs, [0]
+
+    def broken(*args: Any) -> Any:
+        asked[0] += 1
+        if asked[0] > 14 * 23:  # one answer a frame and question
+            raise ModelError("the model gave NaN: every score must be a finite number")
+        return answered(*args)
+
+    monkeypatch.setattr(viewrunner, "_outputs", broken)
+    with pytest.raises(ModelError, match=r"^Ma190c\S+ in w015-\S+: the model gave NaN") as caught:
+        run(MICRO, tmp_path, few(MICRO, tmp_path / "spec"), out="part")
+    assert "the view is in part/failed-view.json" in str(caught.value)
+    assert read_view(Path("part/failed-view.json")).name == "failed-view"
+    monkeypatch.undo()
+    run(MICRO, tmp_path, few(MICRO, tmp_path / "spec"), out="part")
+    assert not Path("part/failed-view.json").exists()
 
 
 def test_another_seed_is_another_run_in_the_same_folder(tmp_path: Path) -> None:

@@ -35,6 +35,8 @@ PARTS = {100: "image"} | {scale: f"image_{scale:03d}" for scale in (1, 5, 10, 25
 SIDE = 256
 EIGHT_BIT = 255
 """A full-intensity frame that nowhere exceeds it is an 8-bit copy: the empty field alone is near 37,000."""
+BLACK = 1
+"""Nor has one that nowhere exceeds the camera's black level (0.6 of 65,535), rounded up, any light: it is black."""
 
 # The publisher's cleaning rule (aiaudit-org/raw2logit, dataset.py): of these candidates, the classes with more than
 # four lines; and one file less.
@@ -243,8 +245,9 @@ def _sample(source: Source, row: Mapping[str, Any], *, synthetic: bool) -> dict[
         pixels[part] = frame = mosaic(source.read(**file), where)
         expected = pixels["image"].shape if synthetic else (SIDE, SIDE)
         if frame.shape != expected or frame.shape[0] % 2 or frame.shape[1] % 2:
-            raise ArchiveError(f"{where}: {_size(frame.shape)} pixels, not {_size(expected)} in whole RGGB cells")
-        if part == "image" and frame.max() <= EIGHT_BIT:
+            wanted = f"not {_size(expected)}" if frame.shape != expected else "and RGGB cells are 2 × 2"
+            raise ArchiveError(f"{where}: {_size(frame.shape)} pixels, {wanted}")
+        if part == "image" and BLACK < frame.max() <= EIGHT_BIT:
             raise ArchiveError(f"{where}: no value exceeds {EIGHT_BIT}: an 8-bit copy, not the raw frame")
     hashes = {part: pixels_sha256(frame) for part, frame in pixels.items()}
     images = {part: {"bytes": encode_png(frame), "path": f"{row['id']}.png"} for part, frame in pixels.items()}

@@ -57,6 +57,8 @@ def tier_of(given: str | Tier | View) -> Tier:
         name = f"view_{given.digest[:8]}"
         return Tier(name, "", 1, "one view", (given.but(name=name),), {}, {})
     tier = get_tier(given) if isinstance(given, str) else given
+    if not isinstance(tier, Tier):
+        raise ViewError(f"{given!r} is neither a tier nor a view: give one, or a tier's name or a file")
     shipped = tier.name in tier_names() and get_tier(tier.name).digest == tier.digest
     return tier if shipped else replace(tier, name=f"tier_{tier.digest[:8]}")
 

@@ -30,6 +30,8 @@ ROWS = 4_096
 REPORT = "report.html"
 """The pictures of a segmentation, beside its record."""
 
+FOUND = b"found"
+"""Where a merged search keeps the sha256 of what tells of its questions."""
 WORST_VIEW = "worst-view.json"
 """What a search found, where a benchmark has one: a view that can be rendered and scored again."""
 
@@ -124,6 +126,12 @@ class Run:
         stated = (file.schema_arrow.metadata or {}).get(METADATA)
         return bool(file.metadata.num_rows == rows and stated == self.metadata[METADATA])
 
+    @property
+    def found(self) -> str | None:
+        """The sha256 of what tells of the questions of a merged search."""
+        stated = (pq.read_schema(self.predictions).metadata or {}).get(FOUND)
+        return None if stated is None else stated.decode("ascii", "replace")
+
     def write(self, path: Path, table: pa.Table) -> None:
         """Put one shard in place, whole or not at all."""
         try:
@@ -134,26 +142,32 @@ class Run:
                 f"{path}: cannot be written ({error.strerror}); free some space, then run again"
             ) from error
 
-    def merge(self, questions: Sequence[Path] = ()) -> None:
+    def merge(self, questions: Sequence[Path] = (), found: str = "") -> None:
         """Join the shards into `predictions.parquet` and drop them; `questions` are files of one view each, whose rows
-        come out id by id."""
+        come out id by id, and `found` is the sha256 of what tells of them, which is kept with the rows."""
         if not self.holds(self.predictions, self.rows):
             try:
                 with atomic(self.predictions) as part:
-                    self._join([path for path, _, _ in self.shards], part, questions)
+                    self._join([path for path, _, _ in self.shards], part, questions, found)
             except OSError as error:
                 raise ModelError(
                     f"{self.predictions}: cannot be written ({error.strerror}); free some space"
                 ) from error
         shutil.rmtree(self.folder / "shards", ignore_errors=True)
 
-    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path]) -> None:
+    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path], found: str) -> None:
         """One row group for each shard."""
-        first = questions[0] if questions else shards[0]
+        schema = told_schema(questions[0], found) if questions else pq.read_schema(shards[0])
         options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
-        with pq.ParquetWriter(part, pq.read_schema(first), **options) as writer:
+        with pq.ParquetWriter(part, schema, **options) as writer:
             for table in by_id(questions, ROWS) if questions else (pq.ParquetFile(path).read() for path in shards):
                 writer.write_table(table)
+
+
+def told_schema(question: Path, found: str) -> pa.Schema:
+    """The schema of the joined questions: theirs, and the sha256 of what tells of them."""
+    schema = pq.read_schema(question)
+    return schema.with_metadata({**(schema.metadata or {}), FOUND: found.encode()})
 
 
 def by_id(questions: Sequence[Path], rows: int) -> Iterator[pa.Table]:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, Literal
 
@@ -17,7 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from lensbench.errors import DatasetError, FrameError
+from lensbench.errors import DatasetError, FrameError, ModelError
 from lensbench.isp.camera import Camera
 from lensbench.isp.pipeline import Developer
 from lensbench.isp.view import View
@@ -172,7 +174,9 @@ def infer_views(
         def do(frame: int) -> None:
             first = (frame - start) * views
             for places, images in room.images(frame):
-                out[[first + place for place in places]] = _scores(room.fed(images, feed, frame), feed, infer, stopped)
+                where = partial(_named, frames, frame, places)
+                scores = _scores(room.fed(images, feed, frame), feed, infer, stopped, where)
+                out[[first + place for place in places]] = scores
             advance(views)
 
         return do
@@ -180,15 +184,22 @@ def infer_views(
     _raise_first(share(range(start, stop), begin, threads))
 
 
-def _scores(given: NDArray[Any], feed: Feed, infer: Infer, stopped: threading.Event) -> NDArray[np.float32]:
+def _scores(
+    given: NDArray[Any],
+    feed: Feed,
+    infer: Infer,
+    stopped: threading.Event,
+    where: Callable[[slice], AbstractContextManager[None]],
+) -> NDArray[np.float32]:
     """The outputs for what a model is given, batch by batch; a fixed batch is filled up with its last image."""
     batch = feed.batch if feed.fixed else batch_size(given[0].size)
     scores = np.empty((len(given), feed.classes), np.float32)
     for first in range(0, len(given), batch):
         if stopped.is_set():
             break
-        some = given[first : first + batch]
-        scores[first : first + batch] = _outputs(some, feed, infer)
+        some = slice(first, first + batch)
+        with where(some):
+            scores[some] = _outputs(given[some], feed, infer)
     return scores
 
 
@@ -236,7 +247,8 @@ def answer_views(
                 for place, image in zip(places, room.planes(images, network.feed.entry), strict=True):
                     if stopped.is_set():
                         return
-                    answers[frame * views + place] = network.answer(image, frame)
+                    with _named(frames, frame, (place,), slice(1)):
+                        answers[frame * views + place] = network.answer(image, frame)
             advance(views)
 
         return do
@@ -250,6 +262,17 @@ def reference_image(frames: Frames, frame: int, entry: Entry) -> Image:
     """C×H×W: a frame in the reference view, as the model is given it."""
     room = frames.room()
     return next(room.planes(room.reference(frame)[None], entry))
+
+
+@contextmanager
+def _named(frames: Frames, frame: int, places: Sequence[int], some: slice) -> Iterator[None]:
+    """Say of a model's error on which frame, and in which views of a batch, it came."""
+    try:
+        yield
+    except ModelError as error:
+        names = [frames.views[place].name for place in places[some]]
+        views = names[0] if len(names) == 1 else f"one of {', '.join(names)}"
+        raise ModelError(f"{frames.names[frame]} in {views}: {error}") from error
 
 
 def _raise_first(errors: Sequence[Exception]) -> None:

@@ -8,14 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from lensbench.errors import ModelError
 from lensbench.masks.stored import GROUP, Row, holds, merge_masks, write_masks, write_tables
 from lensbench.masks.values import Kind, Value
 from lensbench.paths import write_text
 from lensbench.predictions import VIEW
-from lensbench.shards import Run, by_id
+from lensbench.shards import Run, by_id, told_schema
 
 PIXELS = 5 << 20
 """Pixels of a shard, the most that a kill loses: 20 MB of label maps, 4 images of 1104 × 1104, two for each thread."""
@@ -74,12 +72,12 @@ class MaskRun(Run):
         """What was assumed for any image of a finished run, in the order of the images."""
         return _read(self.words)
 
-    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path]) -> None:
+    def _join(self, shards: Sequence[Path], part: Path, questions: Sequence[Path], found: str) -> None:
         paths = questions or shards
         words = dict.fromkeys(word for path in paths for word in _read(path.with_suffix(".json")))
         write_text(self.words, _text(list(words)))
         if questions:
-            write_tables(part, by_id(questions, GROUP), pq.read_schema(questions[0]))
+            write_tables(part, by_id(questions, GROUP), told_schema(questions[0], found))
         else:
             merge_masks(shards, part)
 

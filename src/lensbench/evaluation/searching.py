@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lensbench.benchmark import Benchmark
+from lensbench.digest import sha256_file
 from lensbench.errors import ModelError
 from lensbench.evaluation.run import Ground, Options, shown
 from lensbench.isp.search import Found, read_found, worst_view
@@ -21,6 +22,8 @@ from lensbench.metrics.scoring import base_of
 from lensbench.paths import write_text
 from lensbench.shards import WORST_VIEW, Run
 from lensbench.viewrunner import Frames
+
+FAILED = "failed-view.json"
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,10 @@ def finished(run: Run, ground: Ground) -> Ground | None:
         return None
     if views is None or views.search is None:
         return ground
-    found = read_found(run.folder / WORST_VIEW, views.tier, views.search.budget, views.search.seed)
+    told = run.folder / WORST_VIEW
+    if not told.is_file() or run.found != sha256_file(told):  # lost, or not what was written beside these answers
+        return None
+    found = read_found(told, views.tier, views.search.budget, views.search.seed)
     return None if found is None else _knowing(ground, found)
 
 
@@ -62,7 +68,7 @@ def searched(
         path = run.question(len(paths), view.digest)
         paths.append(path)
         if path not in there:
-            asking.keep(replace(frames, views=(view,), reference=0), view, path)
+            _keep(asking, frames, view, path, run.folder / FAILED)
         value = asking.value(metric, path)
         if value is None:
             raise ModelError(f"{metric.id} is not defined on these samples: there is nothing to search")
@@ -80,8 +86,18 @@ def searched(
     except OSError as error:
         raise ModelError(f"{run.folder}: cannot be written ({error.strerror}); free some space") from error
     run.predictions.unlink(missing_ok=True)  # left by a search whose `worst-view.json` is lost
-    run.merge(paths)
+    run.merge(paths, sha256_file(run.folder / WORST_VIEW))
     return _knowing(ground, found), len(there) * n
+
+
+def _keep(asking: Asking, frames: Frames, view: View, path: Path, failed: Path) -> None:
+    """Ask; the view in which a model fails is written down, for nobody else knows which it was."""
+    failed.unlink(missing_ok=True)
+    try:
+        asking.keep(replace(frames, views=(view,), reference=0), view, path)
+    except ModelError as error:
+        write_text(failed, json.dumps({"view": view.spec}, sort_keys=True, indent=1) + "\n")
+        raise ModelError(f"{error} (the view is in {failed})") from error
 
 
 def scored_by(spec: Benchmark) -> Metric:

@@ -84,10 +84,12 @@ def _tier(name: str, data: Mapping[str, Any]) -> Tier:
         raise ViewError(f"schema {data['schema']!r} is not 1")
     views = tuple(itertools.islice(_views(data), MOST + 1))
     names = [view.name for view in views]
-    if not views or len(views) > MOST or len(set(names)) < len(names):
-        raise ViewError(
-            f"{len(views)} views named {len(set(names))} names: a tier has 1…{MOST}, each with its own name"
-        )
+    if not views:
+        raise ViewError("no views: a tier has an [[axis]], a [series.NAME] or [corruptions]")
+    if len(views) > MOST:
+        raise ViewError(f"a tier has at most {MOST} views, and this one has more")
+    if twice := [name for at, name in enumerate(names) if name in names[:at]]:
+        raise ViewError(f"two views are called {twice[0]!r}: each has a name of its own")
     box = {str(key): _interval(key, value) for key, value in data.get("box", {}).items()}
     calibration = dict(data.get("calibration", {}))
     return Tier(name, str(data["letter"]), int(data["version"]), str(data["title"]), views, box, calibration)

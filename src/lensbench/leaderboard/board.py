@@ -74,7 +74,7 @@ class Leaderboard(Standing):
         return [board.write(leaderboards / board.benchmark.slug, linked=True) for board in boards]
 
 
-def read_board(benchmark: Benchmark | str, folder: Path, extra: Sequence[Path] = ()) -> Leaderboard:
+def read_board(benchmark: Benchmark | str, folder: str | Path, extra: Sequence[str | Path] = ()) -> Leaderboard:
     """The board of the records stored in `folder`/<slug>/records/ and of the runs or record files in `extra`.
 
     Of a benchmark with tiers it holds theirs too; what in `extra` is of a tier's digest stands there.
@@ -82,7 +82,7 @@ def read_board(benchmark: Benchmark | str, folder: Path, extra: Sequence[Path] =
     that cannot be read raises RecordError, because somebody asked for just that one. `benchmark` may be its name.
     """
     benchmark = get_benchmark(benchmark) if isinstance(benchmark, str) else benchmark
-    named = [_named(path) for path in extra]
+    folder, named = Path(folder), [_named(Path(path)) for path in extra]
     tiers = [get_benchmark(name, benchmark.config) for name in tier_names(benchmark.name)]
     theirs = [tier.digest for tier in tiers]
     own = [given for given in named if _digest(given[1]) not in theirs]

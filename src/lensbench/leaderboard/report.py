@@ -37,7 +37,7 @@ from lensbench.predictions import VIEW
 from lensbench.runner import open_images
 from lensbench.shards import REPORT
 from lensbench.viewrunner import Image
-from lensbench.viewspec import Views
+from lensbench.viewspec import OUTSIDE, Views
 
 MOST = 24
 """Pictures on a page."""
@@ -104,8 +104,10 @@ def _how(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         ]
     if "grid" in result:
         grid = result["grid"]
-        count = f"{result['search']['budget']} asked about in" if "search" in result else f"{len(result['views'])} of"
-        facts.append(("Views", f"{count} {grid['tier']}, reference {grid['reference']}"))
+        compared = sum(view["compared"] for view in result["views"])
+        count = f"{result['search']['budget']} asked about in" if "search" in result else f"{compared} of"
+        where = "beside them" if grid["reference"] == OUTSIDE else grid["reference"]
+        facts.append(("Views", f"{count} {grid['tier']}, reference {where}"))
         told = "images as published, answers of the reference view"  # a mask is drawn on what lies on disk
         masks = result["benchmark"].get("simulated") and "images" in result
         facts.append(("Images and pictures", told if masks else "of the reference view"))
